@@ -1,0 +1,242 @@
+"""Every exception that leaves a module of this package.
+
+Knows: codes, HTTP statuses, sentences that help. Must not know: anything else of the package.
+
+    GatewayError
+    ├── CallerFault                 the caller can mend it
+    │   ├── BadJson                 400 bad_json
+    │   ├── InvalidField            422 invalid_field       (all faults at once, by path)
+    │   ├── Unauthorized            401 unauthorized
+    │   ├── HostRefused             403 host_refused
+    │   ├── NotFound                404
+    │   │   ├── KernelNotFound      kernel_not_found
+    │   │   ├── KernelSpecNotFound  kernelspec_not_found
+    │   │   ├── RunNotFound         run_not_found
+    │   │   └── RouteNotFound       route_not_found
+    │   ├── MethodNotAllowed        405 method_not_allowed
+    │   ├── Conflict                409
+    │   │   ├── RunIdConflict       run_id_conflict
+    │   │   ├── RunIdAmbiguous      run_id_ambiguous
+    │   │   ├── NotWaiting          not_waiting
+    │   │   ├── WrongPrompt         wrong_prompt
+    │   │   └── KernelDead          kernel_dead
+    │   ├── RunExpired              410 run_expired
+    │   ├── TooLarge                413 too_large
+    │   └── TooMany                 429, told when to come back
+    │       ├── QueueFull           queue_full
+    │       └── TooManyKernels      too_many_kernels
+    ├── KernelFault                 a kernel did what no kernel should
+    │   ├── MalformedMessage        its message does not follow the protocol
+    │   ├── BadSignature            its message is not signed with its key
+    │   └── KernelStartFailed       it never came up; holds the end of its stderr
+    └── OurFault
+        ├── Draining                503 draining
+        ├── StoreUnavailable        503 store_unavailable
+        ├── DiskFull                507 disk_full
+        ├── ImpossibleTransition    500 internal            a state table has no such entry
+        └── Refused                 start-up cannot go on; the message says what to do
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Root of the tree. `code` is stable, `status` is the HTTP status, `str()` helps a person."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class CallerFault(GatewayError):
+    """The call cannot be served as it stands; nothing was changed."""
+
+    status = 400
+
+
+class BadJson(CallerFault):
+    """The body is not JSON, or not a JSON object."""
+
+    code = "bad_json"
+
+
+class InvalidField(CallerFault):
+    """One or more fields are wrong. `fields` maps the path of each to what is wrong with it."""
+
+    code = "invalid_field"
+    status = 422
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{path}: {fault}" for path, fault in fields.items()))
+        self.fields = dict(fields)
+
+
+class Unauthorized(CallerFault):
+    """No token, or none that is known."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class HostRefused(CallerFault):
+    """The Host header names another machine: a web page may be rebinding its name to us."""
+
+    code = "host_refused"
+    status = 403
+
+
+class NotFound(CallerFault):
+    """No such thing, or it belongs to somebody else."""
+
+    status = 404
+
+
+class KernelNotFound(NotFound):
+    code = "kernel_not_found"
+
+
+class KernelSpecNotFound(NotFound):
+    code = "kernelspec_not_found"
+
+
+class RunNotFound(NotFound):
+    code = "run_not_found"
+
+
+class RouteNotFound(NotFound):
+    code = "route_not_found"
+
+
+class MethodNotAllowed(CallerFault):
+    code = "method_not_allowed"
+    status = 405
+
+
+class Conflict(CallerFault):
+    """The call contradicts the present state."""
+
+    status = 409
+
+
+class RunIdConflict(Conflict):
+    """The run ID is taken by a run with another body."""
+
+    code = "run_id_conflict"
+
+
+class RunIdAmbiguous(Conflict):
+    """Several sessions have a run of this ID; `uids` settle which is meant."""
+
+    code = "run_id_ambiguous"
+
+    def __init__(self, run_id: str, uids: tuple[str, ...]) -> None:
+        super().__init__(
+            f"Several sessions have a run {run_id!r}; ask for one of the uids {', '.join(uids)}."
+        )
+        self.uids = uids
+
+
+class NotWaiting(Conflict):
+    """The run is not waiting for input; the text was not kept."""
+
+    code = "not_waiting"
+
+
+class WrongPrompt(Conflict):
+    """The run waits for the answer to another prompt."""
+
+    code = "wrong_prompt"
+
+
+class KernelDead(Conflict):
+    """The kernel has died and is not coming back by itself."""
+
+    code = "kernel_dead"
+
+
+class RunExpired(CallerFault):
+    """The run is over and its retention has ended."""
+
+    code = "run_expired"
+    status = 410
+
+
+class TooLarge(CallerFault):
+    """The body, or one field of it, is above its limit."""
+
+    code = "too_large"
+    status = 413
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class TooMany(CallerFault):
+    """A limit is reached; worth another try after `retry_after_s`."""
+
+    status = 429
+    retry_after_s: ClassVar[int] = 5
+
+
+class QueueFull(TooMany):
+    code = "queue_full"
+
+
+class TooManyKernels(TooMany):
+    code = "too_many_kernels"
+
+
+class KernelFault(GatewayError):
+    """The kernel is at fault. Never an HTTP error of its own: it becomes the end of a run."""
+
+
+class MalformedMessage(KernelFault):
+    code = "malformed_message"
+
+
+class BadSignature(KernelFault):
+    code = "bad_signature"
+
+
+class KernelStartFailed(KernelFault):
+    code = "kernel_start_failed"
+
+
+class OurFault(GatewayError):
+    """We are at fault."""
+
+
+class Draining(OurFault):
+    """The gateway is on its way down and takes nothing new."""
+
+    code = "draining"
+    status = 503
+
+
+class StoreUnavailable(OurFault):
+    """The database does not take writes at present."""
+
+    code = "store_unavailable"
+    status = 503
+
+
+class DiskFull(OurFault):
+    """No room for a new run."""
+
+    code = "disk_full"
+    status = 507
+
+
+class ImpossibleTransition(OurFault):
+    """A state table has no entry for this event: a bug of ours, the state is unchanged."""
+
+
+class Refused(OurFault):
+    """The program cannot start as asked; the message is one line that says what to do."""

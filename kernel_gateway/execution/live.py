@@ -1,0 +1,250 @@
+"""A run in memory: its machine, its log, what of the log has been told, and who waits for more.
+
+Knows the rule that a record is stored before it is told. Must not know kernels: `session.py` feeds
+the machine and performs its actions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kernel_gateway.runs import records
+from kernel_gateway.runs.answer import Cursor, Standing
+from kernel_gateway.runs.log import Log
+from kernel_gateway.runs.plan import RunPlan
+from kernel_gateway.runs.records import Body, Record, Seq
+from kernel_gateway.runs.run import Run
+from kernel_gateway.runs.state import RunState
+from kernel_gateway.service import Owner, RunId, RunInfo, RunUid
+from kernel_gateway.store.store import Store
+from kernel_gateway.store.values import AppendRecords, PutRun, StoredRun, Write
+
+if TYPE_CHECKING:
+    from kernel_gateway.errors import GatewayError
+    from kernel_gateway.execution.clock import Handle
+    from kernel_gateway.runs.events import Instant, Timer
+
+KEPT_CHARS = 2**16  # of a finished run's log that stays in memory
+
+#: They tell nobody anything that could not wait for the next record, unless somebody follows.
+_PATIENT_STATES = frozenset({RunState.QUEUED, RunState.STARTING, RunState.RUNNING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The names of a run; they never change."""
+
+    uid: RunUid
+    run_id: RunId
+    owner: Owner
+    session: str  # kernel ID: the scope of the run ID
+    kernel_name: str
+    digest: str  # of the body: the same ID with another one is a conflict
+    plan: RunPlan
+
+
+class LiveRun:
+    """`<LiveRun 5fac RUNNING told=12>`. A `store.Source`: asked when the writer is free."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        machine: Run,
+        log: Log,
+        store: Store,
+        *,
+        tail_chars: int,
+        retention_s: float,
+    ) -> None:
+        self.identity = identity
+        self.machine = machine
+        self.log = log
+        self.generation: int | None = None
+        self.timers: dict[Timer, Handle] = {}
+        self.cursor = Cursor()  # behind the last answer that was given without a place of its own
+        self.answering = asyncio.Lock()  # two clients without places share the console, in pieces
+        self.told = Seq(0)
+        self._store = store
+        self._tail: deque[Record] = deque()
+        self._tail_chars = 0
+        self._tail_limit = tail_chars
+        self._retention_s = retention_s
+        self._told_standing = Standing()
+        self._taken: Sequence[Record] = ()
+        self._row_is_old = True
+        self._refused = False
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._followers = 0
+
+    def __repr__(self) -> str:
+        return f"<LiveRun {self.identity.uid[:4]} {self.machine.state.name} told={self.told}>"
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def append(self, body: Body, step: int | None, now: Instant) -> None:
+        if self._refused:
+            return
+        self.log.append(body, step=step, at=now.wall)
+        if isinstance(body, records.StateChanged):
+            self._row_is_old = True
+        if not _is_patient(body) or self._followers:
+            self._store.enlist(self)
+
+    def take(self) -> Sequence[Write]:
+        batch = self.log.take()
+        self._taken = batch.records
+        writes: list[Write] = []
+        if self._row_is_old:
+            self._row_is_old = False
+            writes.append(PutRun(self.stored_run()))
+        if batch.records:
+            writes.append(AppendRecords(self.identity.uid, batch))
+        return writes
+
+    def stored(self) -> None:
+        taken, self._taken = self._taken, ()
+        for record in taken:
+            self._tell(record)
+        if self.over and self._tail_chars > KEPT_CHARS:
+            self._tail.clear()  # the store has it all
+            self._tail_chars = 0
+        if taken:
+            self._wake()
+
+    def refused(self, fault: GatewayError) -> None:
+        """By a mistake of ours the log cannot go on: for its readers the run is over, and why."""
+        reason = records.Reason(code="store_refused", message=fault.message)
+        self._refused = True
+        self._told_standing = Standing(completed=records.Completed(outcome="lost", reason=reason))
+        self._wake()
+
+    def stored_run(self) -> StoredRun:
+        identity, view = self.identity, self.machine.view()
+        ended = view.finished_at
+        return StoredRun(
+            uid=identity.uid,
+            run_id=identity.run_id,
+            owner=identity.owner,
+            session=identity.session,
+            kernel_name=identity.kernel_name,
+            generation=self.generation,
+            digest=identity.digest,
+            plan=identity.plan,
+            view=view,
+            log_next=Seq(self.told + 1),
+            log_bytes=self.log.bytes,
+            log_dropped=self.log.dropped,
+            expires_at=None if ended is None else ended + self._retention_s,
+        )
+
+    def _tell(self, record: Record) -> None:
+        self.told = record.seq
+        self._told_standing = standing_after(self._told_standing, record.body)
+        self._tail.append(record)
+        self._tail_chars += _chars(record.body)
+        while self._tail_chars > self._tail_limit and len(self._tail) > 1:
+            self._tail_chars -= _chars(self._tail.popleft().body)
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    @property
+    def over(self) -> bool:
+        """Its end has been told."""
+        return self._told_standing.completed is not None
+
+    @property
+    def standing(self) -> Standing:
+        """What has been told, less a prompt that has been answered since."""
+        prompt = self.machine.prompt
+        if prompt is not None and prompt.prompt_id == self._told_standing.prompt_id:
+            return self._told_standing
+        return replace(self._told_standing, prompt_id=None)
+
+    async def read(self, after: Seq, limit: int) -> Sequence[Record]:
+        """Told records behind `after`: from memory as far as it reaches back, else the store's."""
+        if after >= self.told:
+            return ()
+        if self._tail and self._tail[0].seq <= after + 1:
+            start = after + 1 - self._tail[0].seq
+            return list(itertools.islice(self._tail, start, start + limit))
+        stored = await self._store.records(self.identity.uid, after=after, limit=limit)
+        return [record for record in stored if record.seq <= self.told]
+
+    def info(self, queue_position: int | None) -> RunInfo:
+        return info_of(self.stored_run(), queue_position)
+
+    async def changed(self, wait_s: float) -> None:
+        """Returns when something was told, or the time is over."""
+        if wait_s <= 0:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await asyncio.wait_for(waiter, wait_s)
+        except TimeoutError:
+            pass
+        finally:
+            self._waiters.discard(waiter)
+
+    def follow(self) -> None:
+        """A reader wants each record at once, also those that could wait. Pair with `unfollow`."""
+        self._followers += 1
+        if self.log.pending:
+            self._store.enlist(self)
+
+    def unfollow(self) -> None:
+        self._followers -= 1
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+
+def info_of(run: StoredRun, queue_position: int | None = None) -> RunInfo:
+    return RunInfo(
+        id=run.run_id,
+        uid=run.uid,
+        owner=run.owner,
+        mode=run.plan.mode,
+        kernel_id=run.session,
+        kernel_name=run.kernel_name,
+        generation=run.generation,
+        queue_position=queue_position,
+        view=run.view,
+        log_next=run.log_next,
+        log_bytes=run.log_bytes,
+        log_dropped=run.log_dropped,
+    )
+
+
+def standing_after(standing: Standing, body: Body) -> Standing:
+    """What a told record leaves the run at."""
+    if isinstance(body, records.InputAsked):
+        return replace(standing, prompt_id=body.prompt_id, is_password=body.password)
+    if isinstance(body, records.InputAnswered):
+        return replace(standing, prompt_id=None)
+    if isinstance(body, records.Completed):
+        return Standing(completed=body)
+    return standing
+
+
+def _is_patient(body: Body) -> bool:
+    if isinstance(body, records.StateChanged):
+        return body.state in _PATIENT_STATES
+    return isinstance(body, records.StepChanged)
+
+
+def _chars(body: Body) -> int:
+    """A measure of the memory a record takes; exact for text, which is what grows."""
+    if isinstance(body, records.LogText):
+        return len(body.text) + 100
+    if isinstance(body, records.Output | records.Updated):
+        return sum(len(value) if isinstance(value, str) else 500 for value in body.data.values())
+    return 200

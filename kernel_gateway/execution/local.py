@@ -1,0 +1,495 @@
+"""The service in process: who may see what, which run a call means, how long it waits.
+
+Knows owners, kernels and runs by name. Must not know messages (`session.py`) or how a run decides
+(`runs/`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from kernel_gateway.errors import (
+    Draining,
+    KernelNotFound,
+    NotWaiting,
+    RunExpired,
+    RunIdAmbiguous,
+    RunIdConflict,
+    RunNotFound,
+    StoreUnavailable,
+    TooManyKernels,
+)
+from kernel_gateway.execution.clock import Clock, LoopClock
+from kernel_gateway.execution.live import Identity, LiveRun, info_of
+from kernel_gateway.execution.recovery import lost_run
+from kernel_gateway.execution.session import KernelSession
+from kernel_gateway.execution.settings import EngineSettings
+from kernel_gateway.execution.tasks import Tasks
+from kernel_gateway.kernels.kernel import KernelId, Launcher
+from kernel_gateway.messaging.message import MsgId
+from kernel_gateway.messaging.strict_json import encode
+from kernel_gateway.runs import events
+from kernel_gateway.runs.answer import Answer, Cursor, Standing, Status, answer
+from kernel_gateway.runs.log import Log
+from kernel_gateway.runs.plan import Mode, RunPlan, StepPlan
+from kernel_gateway.runs.records import Completed, Record, Seq
+from kernel_gateway.runs.run import Run
+from kernel_gateway.service import (
+    ExecuteCall,
+    ExecuteMode,
+    KernelInfoView,
+    KernelRequest,
+    LogPage,
+    Owner,
+    RunId,
+    RunInfo,
+    RunRequest,
+    RunUid,
+)
+from kernel_gateway.store.store import Store
+from kernel_gateway.store.values import PutSession, StoredRun, StoredSession, Write
+
+log = logging.getLogger("kernel_gateway.execution")
+
+STORE_LIMIT_S = 10.0  # for a new run to be stored; after that the caller is told to come back
+PAGE = 1000  # records read at once for an answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """A finished run that only the store still has; it reads like a live one."""
+
+    run: StoredRun
+    store: Store
+
+    async def read(self, after: Seq, limit: int) -> Sequence[Record]:
+        return await self.store.records(self.run.uid, after=after, limit=limit)
+
+    @property
+    def standing(self) -> Standing:
+        view = self.run.view
+        assert view.outcome is not None and view.reason is not None
+        return Standing(
+            completed=Completed(
+                outcome=view.outcome.value, reason=view.reason, exit_code=view.exit_code
+            )
+        )
+
+
+def _uuid() -> str:
+    return str(uuid.uuid4())
+
+
+class LocalService:
+    """Implements `service.Service`. Start it, use it, drain it, close it."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        store: Store,
+        settings: EngineSettings | None = None,
+        *,
+        clock: Clock | None = None,
+        new_id: Callable[[], str] = _uuid,
+    ) -> None:
+        self._launcher = launcher
+        self._store = store
+        self._settings = settings or EngineSettings()
+        self._clock = clock or LoopClock()
+        self._new_id = new_id
+        self._sessions: dict[str, KernelSession] = {}
+        self._live: OrderedDict[str, LiveRun] = OrderedDict()  # by uid, oldest first
+        self._tasks = Tasks("service")
+        self._draining = False
+
+    # -- its life ----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """What a crashed gateway left behind becomes true first: its runs are lost."""
+        for run in await self._store.unfinished():
+            await self._store.write(*await self._lost(run))
+        self._tasks.start(self._sweep_for_ever())
+
+    async def _lost(self, run: StoredRun) -> Sequence[Write]:
+        return await lost_run(
+            self._store, run, self._clock.now(), retention_s=self._settings.retention_s
+        )
+
+    def drain(self) -> None:
+        """From now on nothing new is taken: `Draining`."""
+        self._draining = True
+
+    @property
+    def runs_in_flight(self) -> int:
+        """Runs that have not ended, those in the queues with them."""
+        return sum(not live.machine.finished for live in self._live.values())
+
+    async def idle(self) -> None:
+        """Returns when no run is left that has not ended."""
+        while running := [live for live in self._live.values() if not live.over]:
+            await running[0].changed(60.0)
+
+    async def close(self) -> None:
+        """End every run and kernel, and wait until that is stored. The store stays open."""
+        self._draining = True
+        await asyncio.gather(*(session.delete() for session in self._sessions.values()))
+        await self._store.write(*(self._session_row(s, over=True) for s in self._sessions.values()))
+        self._sessions.clear()
+        await self._tasks.cancel()
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await self._store.sweep(self._clock.now().wall)
+            await asyncio.sleep(self._settings.sweep_every_s)
+
+    # -- kernels -----------------------------------------------------------------------------------
+
+    async def create_kernel(self, owner: Owner, request: KernelRequest) -> KernelInfoView:
+        self._check_open()
+        limit = self._settings.max_kernels
+        if limit is not None and len(self._sessions) >= limit:
+            raise TooManyKernels(f"{limit} kernels are running already; delete one first.")
+        session = KernelSession(
+            KernelId(self._new_id()),
+            owner,
+            request,
+            launcher=self._launcher,
+            settings=self._settings,
+            clock=self._clock,
+            new_id=self._new_id,
+        )
+        session.launch()
+        self._sessions[session.id] = session
+        self._tasks.start(self._store.write(self._session_row(session)))
+        return session.view()
+
+    async def kernels(self, owner: Owner) -> list[KernelInfoView]:
+        return [one.view() for one in self._sessions.values() if one.owner == owner]
+
+    async def kernel(self, owner: Owner, kernel_id: str) -> KernelInfoView:
+        return self._session(owner, kernel_id).view()
+
+    async def kernel_ready(self, owner: Owner, kernel_id: str) -> KernelInfoView:
+        return await self._session(owner, kernel_id).ready()
+
+    async def delete_kernel(self, owner: Owner, kernel_id: str) -> None:
+        session = self._session(owner, kernel_id)
+        del self._sessions[kernel_id]
+        await session.delete()
+        await self._store.write(self._session_row(session, over=True))
+
+    async def interrupt_kernel(self, owner: Owner, kernel_id: str) -> None:
+        self._session(owner, kernel_id).interrupt()
+
+    async def restart_kernel(self, owner: Owner, kernel_id: str) -> KernelInfoView:
+        session = self._session(owner, kernel_id)
+        session.restart()
+        return session.view()
+
+    def _session(self, owner: Owner, kernel_id: str) -> KernelSession:
+        session = self._sessions.get(kernel_id)
+        if session is None or session.owner != owner:
+            raise KernelNotFound(f"There is no kernel {kernel_id!r}.")
+        return session
+
+    def _session_row(self, session: KernelSession, *, over: bool = False) -> PutSession:
+        now = self._clock.now().wall
+        return PutSession(
+            StoredSession(
+                id=session.id,
+                owner=session.owner,
+                kernel_name=session.spec_name,
+                created_at=session.created_at,
+                ended_at=now if over else None,
+                generation=session.generation,
+            )
+        )
+
+    def _check_open(self) -> None:
+        if self._draining:
+            raise Draining("The gateway is shutting down and takes nothing new.")
+
+    # -- runs: creation ----------------------------------------------------------------------------
+
+    async def submit(self, owner: Owner, request: RunRequest) -> RunInfo:
+        live = await self._create(owner, request)
+        return self._info(live) if isinstance(live, LiveRun) else info_of(live.run)
+
+    async def _create(self, owner: Owner, request: RunRequest) -> LiveRun | _Past:
+        """The run of this ID if there is one with the same body, else a new one."""
+        session = self._session(owner, request.kernel_id)
+        digest = digest_of(request.plan)
+        known = session.run_ids.get(request.run_id) if request.run_id is not None else None
+        if known is not None:
+            return await self._same(owner, known, digest)
+        self._check_open()
+        session.check_alive()
+        session.queue.check_room()
+        if self._store.fault is not None:
+            raise self._store.fault
+        live = self._new_run(session, request, digest)
+        await self._stored(live)
+        if not live.machine.finished:  # it may have been cancelled meanwhile
+            session.put(live)
+        return live
+
+    async def _same(self, owner: Owner, uid: str, digest: str) -> LiveRun | _Past:
+        found = await self._by_uid(owner, uid)
+        other = found.identity.digest if isinstance(found, LiveRun) else found.run.digest
+        if other != digest:
+            raise RunIdConflict("This run ID is taken by a run with another body.")
+        if isinstance(found, LiveRun) and not found.told:
+            await self._stored(found)  # two creations at once: both answer when it is stored
+        return found
+
+    def _new_run(self, session: KernelSession, request: RunRequest, digest: str) -> LiveRun:
+        """Known by its ID before anything is awaited, so that two calls at once make one run."""
+        uid = RunUid(self._new_id())
+        run_id = request.run_id if request.run_id is not None else RunId(uid)
+        identity = Identity(
+            uid=uid,
+            run_id=run_id,
+            owner=session.owner,
+            session=session.id,
+            kernel_name=session.spec_name,
+            digest=digest,
+            plan=request.plan,
+        )
+        now = self._clock.now()
+        machine = Run(uid, request.plan, now, lambda: MsgId(self._new_id()))
+        live = LiveRun(
+            identity,
+            machine,
+            Log(self._settings.log),
+            self._store,
+            tail_chars=self._settings.tail_chars,
+            retention_s=self._settings.retention_s,
+        )
+        session.run_ids[run_id] = uid
+        self._live[uid] = live
+        self._forget_old()
+        for action in machine.open():
+            session.perform(live, action)
+        return live
+
+    async def _stored(self, live: LiveRun) -> None:
+        """Returns when its first record is stored: from now on the ID is good."""
+        self._store.enlist(live)
+        deadline = self._clock.now().mono + STORE_LIMIT_S
+        while not live.told:
+            left = deadline - self._clock.now().mono
+            if left <= 0:
+                raise self._store.fault or StoreUnavailable("The run could not be stored in time.")
+            await live.changed(left)
+
+    def _forget_old(self) -> None:
+        """The store has them; a run that has not ended is never forgotten."""
+        for uid, live in list(self._live.items()):
+            if len(self._live) <= self._settings.recent_runs or not live.over:
+                return
+            del self._live[uid]
+
+    # -- runs: finding -----------------------------------------------------------------------------
+
+    async def run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunInfo:
+        found = await self._find(owner, run_id, kernel_id)
+        return self._info(found) if isinstance(found, LiveRun) else info_of(found.run)
+
+    async def _find(
+        self, owner: Owner, run_id: str, kernel_id: str | None = None
+    ) -> LiveRun | _Past:
+        live = self._live.get(run_id)
+        if live is not None and live.identity.owner == owner:
+            return live
+        stored = await self._store.find_runs(owner, run_id)
+        if kernel_id is not None:
+            stored = [run for run in stored if run.session == kernel_id]
+        if len(stored) > 1:
+            raise RunIdAmbiguous(run_id, tuple(run.uid for run in stored))
+        if stored:
+            return self._live.get(stored[0].uid) or _Past(stored[0], self._store)
+        if await self._store.is_expired(owner, run_id):
+            raise RunExpired(f"The run {run_id!r} is over and no longer kept.")
+        raise RunNotFound(f"There is no run {run_id!r}.")
+
+    async def _by_uid(self, owner: Owner, uid: str) -> LiveRun | _Past:
+        return self._live.get(uid) or await self._find(owner, uid)
+
+    def _info(self, live: LiveRun) -> RunInfo:
+        session = self._sessions.get(live.identity.session)
+        position = session.queue.position(live) if session else None
+        return live.info(position)
+
+    # -- runs: reading -----------------------------------------------------------------------------
+
+    async def log(
+        self,
+        owner: Owner,
+        run_id: str,
+        *,
+        after: Seq = Seq(0),
+        wait_s: float = 0.0,
+        limit: int = 1000,
+        kernel_id: str | None = None,
+    ) -> LogPage:
+        found = await self._find(owner, run_id, kernel_id)
+        if isinstance(found, LiveRun):
+            await self._wait_behind(found, after, wait_s)
+        over = found.standing.completed is not None
+        page = await found.read(after, limit)
+        next_ = page[-1].seq if page else after
+        if isinstance(found, LiveRun):
+            finished = over and next_ >= found.told
+        else:
+            finished = len(page) < limit and not await found.read(next_, 1)
+        return LogPage(records=tuple(page), next=next_, finished=finished)
+
+    async def _wait_behind(self, live: LiveRun, after: Seq, wait_s: float) -> None:
+        deadline = self._clock.now().mono + wait_s
+        live.follow()
+        try:
+            while live.told <= after and not live.over:
+                left = deadline - self._clock.now().mono
+                if left <= 0:
+                    return
+                await live.changed(left)
+        finally:
+            live.unfollow()
+
+    async def blob(self, owner: Owner, run_id: str, artifact: str) -> bytes:
+        found = await self._find(owner, run_id)
+        uid = found.identity.uid if isinstance(found, LiveRun) else found.run.uid
+        data = await self._store.blob(uid, artifact)
+        if data is None:
+            raise RunNotFound(f"The run {run_id!r} has no artifact {artifact!r}.")
+        return data
+
+    # -- runs: acting ------------------------------------------------------------------------------
+
+    async def give_input(
+        self, owner: Owner, run_id: str, value: str, prompt_id: int | None = None
+    ) -> None:
+        found = await self._find(owner, run_id)
+        self._give(found, value, prompt_id)
+
+    def _give(self, found: LiveRun | _Past, value: str, prompt_id: int | None) -> None:
+        session = self._session_of(found)
+        if session is None or not isinstance(found, LiveRun):
+            raise NotWaiting("The run is over; the text was not kept.")
+        session.feed(found, events.InputGiven(value, prompt_id))
+
+    async def cancel(
+        self,
+        owner: Owner,
+        run_id: str,
+        *,
+        grace_s: float | None = None,
+        escalate: bool = True,
+        message: str = "cancelled",
+    ) -> RunInfo:
+        found = await self._find(owner, run_id)
+        session = self._session_of(found)
+        if isinstance(found, LiveRun) and session is not None:
+            session.feed(found, events.CancelAsked(message, grace_s=grace_s, escalate=escalate))
+        return self._info(found) if isinstance(found, LiveRun) else info_of(found.run)
+
+    def _session_of(self, found: LiveRun | _Past) -> KernelSession | None:
+        if not isinstance(found, LiveRun):
+            return None
+        return self._sessions.get(found.identity.session)
+
+    # -- execute -----------------------------------------------------------------------------------
+
+    async def execute(self, owner: Owner, call: ExecuteCall) -> Answer:
+        deadline = self._clock.now().mono + call.wait_s
+        if call.mode is ExecuteMode.QUERY:
+            found = await self._create(owner, _query(call))
+            start: Cursor | None = call.after or Cursor()
+        else:
+            found = await self._in_session(owner, call)
+            start = call.after
+        if call.mode is ExecuteMode.INPUT:
+            self._give(found, call.code, call.prompt_id)
+        return await self._answer(found, call, start, deadline)
+
+    async def _in_session(self, owner: Owner, call: ExecuteCall) -> LiveRun | _Past:
+        """The run of this ID on this kernel; the kernel itself may be gone."""
+        assert call.run_id is not None
+        session = self._sessions.get(call.kernel_id)
+        if session is not None and session.owner == owner:
+            uid = session.run_ids.get(call.run_id)
+            if uid is not None:
+                return await self._by_uid(owner, uid)
+        return await self._find(owner, call.run_id, call.kernel_id)
+
+    async def _answer(
+        self, found: LiveRun | _Past, call: ExecuteCall, start: Cursor | None, deadline: float
+    ) -> Answer:
+        """The first answer worth giving, or what there is when the time is over."""
+        while True:
+            async with _turn(found, start):
+                at = start if start is not None else _cursor_of(found)
+                given = await self._answer_now(found, call, at)
+                left = deadline - self._clock.now().mono
+                if left <= 0 or _is_news(call, at, given) or _is_full(found, given):
+                    if isinstance(found, LiveRun) and call.after is None:
+                        found.cursor = given.cursor
+                    return given
+            assert isinstance(found, LiveRun)
+            if found.told <= given.cursor.seq:
+                await found.changed(left)
+
+    async def _answer_now(
+        self, found: LiveRun | _Past, call: ExecuteCall, at: Cursor
+    ) -> Answer:
+        identity = found.identity if isinstance(found, LiveRun) else found.run
+        page = await found.read(at.seq, PAGE)
+        end = page[-1].seq if page else at.seq
+        complete = end >= found.told if isinstance(found, LiveRun) else len(page) < PAGE
+        standing = found.standing if complete else Standing()
+        return answer(identity.run_id, page, at, standing)
+
+
+def _query(call: ExecuteCall) -> RunRequest:
+    plan = RunPlan(mode=Mode.QUERY, steps=(StepPlan(code=call.code),))
+    return RunRequest(plan=plan, kernel_id=call.kernel_id, run_id=call.run_id)
+
+
+def _cursor_of(found: LiveRun | _Past) -> Cursor:
+    """Behind the last answer; the final one once more when all has been told."""
+    return found.cursor if isinstance(found, LiveRun) else Cursor(found.run.log_next)
+
+
+@contextlib.asynccontextmanager
+async def _turn(found: LiveRun | _Past, start: Cursor | None) -> AsyncIterator[None]:
+    """Callers without a place of their own take turns: each piece of the console goes to one."""
+    if start is None and isinstance(found, LiveRun):
+        async with found.answering:
+            yield
+    else:
+        yield
+
+
+def _is_news(call: ExecuteCall, at: Cursor, given: Answer) -> bool:
+    """A prompt that was told already is no news to somebody who only continues."""
+    if given.status is Status.CONTINUED:
+        return False
+    told = given.status is Status.WAITING_INPUT and given.cursor == at and not given.console
+    return not (told and call.mode is ExecuteMode.CONTINUE)
+
+
+def _is_full(found: LiveRun | _Past, given: Answer) -> bool:
+    """More is there already: the next answer needs no waiting, so neither does this one."""
+    return not isinstance(found, LiveRun) or given.cursor.seq < found.told
+
+
+def digest_of(plan: RunPlan) -> str:
+    """Of all that decides what is executed: two runs of one digest do the same."""
+    return hashlib.sha256(encode(asdict(plan))).hexdigest()

@@ -1,0 +1,40 @@
+"""Why a kernel is gone, in the words of a run's reason. Pure."""
+
+from __future__ import annotations
+
+from kernel_gateway.kernels.kernel import KernelExit
+from kernel_gateway.runs.records import Reason
+
+
+def reason_of(exit: KernelExit) -> Reason:
+    """The reason of a run that was in flight, or waited for this start."""
+    if exit.start_fault is not None:
+        return Reason(
+            code="kernel_start_failed",
+            message=_with_tail(f"The kernel did not start: {exit.start_fault}", exit.stderr_tail),
+            signal=exit.signal,
+            exit_code=exit.exit_code,
+        )
+    return Reason(
+        code="kernel_died",
+        message=f"The kernel died ({how(exit)}).",
+        signal=exit.signal,
+        exit_code=exit.exit_code,
+    )
+
+
+RESTARTED = Reason(code="kernel_restarted", message="The kernel was restarted.")
+DELETED = Reason(code="cancelled", message="The kernel was deleted.")
+
+
+def how(exit: KernelExit) -> str:
+    if exit.signal is not None:
+        return f"killed by {exit.signal}"
+    if exit.exit_code is not None:
+        return f"exit code {exit.exit_code}"
+    return "nothing is known of its end"
+
+
+def _with_tail(message: str, tail: str) -> str:
+    last = "\n".join(tail.strip().splitlines()[-20:])
+    return f"{message}\n{last}" if last else message

@@ -1,0 +1,78 @@
+"""Runs that a gateway left unfinished when it was killed: they become lost, and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kernel_gateway.runs import records
+from kernel_gateway.runs.events import Instant
+from kernel_gateway.runs.log import Batch
+from kernel_gateway.runs.records import Body, Reason, Record, Seq
+from kernel_gateway.runs.state import RunState
+from kernel_gateway.runs.view import Outcome, RunView, StepOutcome, StepView
+from kernel_gateway.store.store import Store
+from kernel_gateway.store.values import AppendRecords, PutRun, StoredRun, Write
+
+GATEWAY_LOST = Reason(
+    code="gateway_lost", message="The gateway was killed while the run was in progress."
+)
+PAGE = 1000
+
+
+async def lost_run(
+    store: Store, run: StoredRun, now: Instant, *, retention_s: float
+) -> Sequence[Write]:
+    """What is to be written so that the run reads `lost`, its log up to the last commit kept."""
+    told: list[Record] = []
+    last = Seq(0)
+    while page := await store.records(run.uid, after=last, limit=PAGE):
+        told.extend(one for one in page if isinstance(one.body, records.StepChanged))
+        last = page[-1].seq
+    view = lost_view(run.view, told, now.wall)
+    bodies: list[tuple[int | None, Body]] = [
+        (step.index, records.StepChanged(state=step.state))
+        for step, before in zip(view.steps, run.view.steps, strict=True)
+        if step.state is not before.state and step.state in _LOST_STEPS
+    ]
+    bodies.append(
+        (None, records.StateChanged(state="finished", outcome="lost", reason=GATEWAY_LOST))
+    )
+    bodies.append((None, records.Completed(outcome="lost", reason=GATEWAY_LOST, exit_code=1)))
+    new = tuple(
+        Record(seq=Seq(last + number), at=now.wall, step=step, body=body)
+        for number, (step, body) in enumerate(bodies, 1)
+    )
+    lost = replace(run, view=view, expires_at=now.wall + retention_s)
+    batch = Batch(records=new, blobs=(), bytes=run.log_bytes, dropped=run.log_dropped)
+    return [PutRun(lost), AppendRecords(run.uid, batch)]
+
+
+def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
+    """The steps as the log tells them, the one that ran as died, those behind it as not run."""
+    states = {step.index: step.state for step in view.steps}
+    for record in told:
+        if record.step is not None and isinstance(record.body, records.StepChanged):
+            states[record.step] = StepOutcome(record.body.state)
+    return replace(
+        view,
+        state=RunState.FINISHED,
+        outcome=Outcome.LOST,
+        reason=GATEWAY_LOST,
+        exit_code=1,
+        finished_at=at,
+        prompt=None,
+        steps=tuple(_lost_step(step, states[step.index], at) for step in view.steps),
+        history=(*view.history, (RunState.FINISHED, at)),
+    )
+
+
+_LOST_STEPS = {StepOutcome.DIED, StepOutcome.NOT_RUN}
+
+
+def _lost_step(step: StepView, state: StepOutcome, at: float) -> StepView:
+    if state is StepOutcome.RUNNING:
+        return replace(step, state=StepOutcome.DIED, finished_at=at)
+    if state is StepOutcome.PENDING:
+        return replace(step, state=StepOutcome.NOT_RUN)
+    return replace(step, state=state)

@@ -1,0 +1,23 @@
+"""Settings of the engine. Values only; `config.py` fills them from the user's configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kernel_gateway.runs.log import LogLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    queue_bound: int = 1000  # runs that may wait for one kernel; above, 429
+    max_kernels: int | None = None  # of the whole gateway; None: no limit
+    start_limit_s: float = 60.0  # for a kernel to come up
+    shutdown_grace_s: float = 3.0  # between a polite shutdown and SIGTERM
+    restart_limit: int = 5  # deaths in a row, no run having ended well between them
+    restart_backoff_s: float = 0.5  # before the second restart in a row; doubles with each
+    restart_backoff_most_s: float = 8.0
+    recent_runs: int = 1000  # finished runs a kernel remembers, for output of their threads
+    tail_chars: int = 2**21  # of a run's log kept in memory for its readers
+    retention_s: float = 7 * 86_400.0  # of a run after its end; then its ID answers 410
+    sweep_every_s: float = 300.0  # between two looks for runs whose retention is over
+    log: LogLimits = field(default_factory=LogLimits)

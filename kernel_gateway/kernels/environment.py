@@ -1,0 +1,52 @@
+"""What a kernel is started with: its environment and its arguments, decided and not yet done.
+
+Knows settings and requests. Must not know processes; reads no global but what it is given.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kernel_gateway.kernels.settings import KernelSettings
+
+_IPYKERNEL = {"ipykernel", "ipykernel_launcher"}
+_HISTORY = "--HistoryManager.enabled"
+
+
+def kernel_environment(
+    own: Mapping[str, str], requested: Mapping[str, str], settings: KernelSettings
+) -> dict[str, str]:
+    """The gateway's own variables without its secrets, then those of the request.
+
+    The provisioner adds the kernelspec's, and fills its `${NAME}` from what is here: no secret.
+    """
+    inherited = {name: value for name, value in own.items() if _passes(name, settings)}
+    return {**inherited, **requested}
+
+
+def _passes(name: str, settings: KernelSettings) -> bool:
+    return _matches(name, settings.env_passlist) and not _matches(name, settings.env_secrets)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def kernel_argv(argv: Sequence[str], settings: KernelSettings) -> list[str]:
+    """History off for ipykernel, unless the kernelspec or the settings want it."""
+    if settings.history or not _is_ipykernel(argv) or _says_itself(argv):
+        return list(argv)
+    return [*argv, f"{_HISTORY}=False"]
+
+
+def _is_ipykernel(argv: Sequence[str]) -> bool:
+    return any(PurePath(argument).stem in _IPYKERNEL for argument in argv)
+
+
+def _says_itself(argv: Sequence[str]) -> bool:
+    return any(argument.startswith(_HISTORY) for argument in argv)

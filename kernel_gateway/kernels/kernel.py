@@ -1,0 +1,93 @@
+"""The seam between the engine and a kernel: what one *generation* of a kernel can do and tell.
+
+A `Kernel` is one process with one set of sockets, from its start to its death. A restart is a new
+`Kernel` of the next generation, so nothing sent to a dead one can ever run in the next. It is
+implemented over ZeroMQ (`local.py`) and in memory (`fake.py`); one shared test module holds the two
+together. Nothing here knows runs.
+
+Order of what a listener is told: `on_ready` at most once, `on_message` any number of times (also
+before `on_ready`), `on_dead` exactly once and last. All on the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NewType, Protocol
+
+from kernel_gateway.messaging.facts import KernelInfo
+from kernel_gateway.messaging.message import Message, Request
+
+KernelId = NewType("KernelId", str)  # UUID; stays the same over restarts
+Generation = NewType("Generation", int)  # from 1, one more with each process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchRequest:
+    """How to start one process."""
+
+    kernel_id: KernelId
+    generation: Generation
+    spec_name: str
+    cwd: Path | None = None  # None: the gateway's own
+    env: Mapping[str, str] = field(default_factory=dict)  # added to the scrubbed environment
+    start_limit_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelExit:
+    """How it ended. A process that was never started has neither code nor signal."""
+
+    exit_code: int | None = None  # of a process that returned
+    signal: str | None = None  # name, as SIGKILL, of a process that was killed
+    start_fault: str | None = None  # set when it died or was given up before it was ready
+    stderr_tail: str = ""  # end of what the process wrote to its own stdout and stderr
+
+
+class KernelListener(Protocol):
+    def on_ready(self, info: KernelInfo) -> None:
+        """It answered and its iopub is heard; from now on nothing is missed."""
+
+    def on_message(self, message: Message) -> None:
+        """From any channel, in the order of arrival on that channel."""
+
+    def on_dead(self, exit: KernelExit) -> None:
+        """The process is gone and everything it had still sent has been told."""
+
+
+class Kernel(Protocol):
+    @property
+    def generation(self) -> Generation: ...
+
+    def send(self, request: Request) -> None:
+        """Queue it for the kernel. Never blocks; dropped silently once the kernel is dead."""
+
+    async def interrupt(self) -> None:
+        """Once: by signal to the process group, or by message where the kernelspec says so."""
+
+    async def terminate(self) -> None:
+        """SIGTERM to the process group."""
+
+    async def kill(self) -> None:
+        """SIGKILL to the process group."""
+
+    async def shutdown(self, grace_s: float) -> None:
+        """Ask, wait `grace_s`, terminate, wait, kill. Returns when `on_dead` has been told."""
+
+    async def wait_dead(self) -> KernelExit:
+        """Returns when `on_dead` has been told; any number of callers."""
+
+
+class Launcher(Protocol):
+    def launch(self, request: LaunchRequest, listener: KernelListener) -> Kernel:
+        """Answers at once; what becomes of the start is told to the listener.
+
+        Raises `KernelSpecNotFound` when there is no such kernelspec.
+        """
+
+    def default_spec(self) -> str:
+        """Name of the kernelspec for requests that name none."""
+
+    async def close(self) -> None:
+        """Release what kernels shared (ZeroMQ context, folders). All kernels must be dead."""

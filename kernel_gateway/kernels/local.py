@@ -1,0 +1,280 @@
+"""Kernels over ZeroMQ: one process and one connection, from the start to the grave.
+
+Knows the order in which the two come and go. Must not know how a process is started (`process.py`)
+nor how messages travel (`connection.py`).
+
+Each kernel has one task, its life: start, wait for the end, hear its last words, bury it, tell. The
+launcher owns these tasks and awaits them in `close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import zmq
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+
+from kernel_gateway.errors import KernelStartFailed
+from kernel_gateway.kernels.connection import KernelConnection
+from kernel_gateway.kernels.kernel import (
+    Generation,
+    KernelExit,
+    KernelListener,
+    LaunchRequest,
+)
+from kernel_gateway.kernels.process import KernelProcess
+from kernel_gateway.kernels.settings import KernelSettings
+from kernel_gateway.kernels.specs import KernelSpecs
+
+if TYPE_CHECKING:
+    from jupyter_client.kernelspec import KernelSpec
+
+    from kernel_gateway.messaging.facts import KernelInfo
+    from kernel_gateway.messaging.message import Message, Request
+
+LOG = logging.getLogger("kernel_gateway.kernels")
+
+#: Between SIGTERM and SIGKILL of a shutdown.
+TERMINATE_GRACE_S = 2.0
+#: For the heartbeat of a kernel that did not start in time; it answers in a millisecond or never.
+BEAT_LIMIT_S = 0.5
+#: Requests kept for a kernel that is starting. Whoever sends more than this has lost count; the
+#: newest are dropped, with a log line.
+HELD_REQUESTS = 10_000
+#: Sockets of all kernels: eight each.
+_MAX_SOCKETS = 2**14
+
+
+class LocalKernel:
+    """Implements `Kernel`. Made by the launcher, which runs its `live`."""
+
+    def __init__(
+        self,
+        *,
+        context: zmq.Context[zmq.Socket[bytes]],
+        spec: KernelSpec,
+        request: LaunchRequest,
+        settings: KernelSettings,
+        listener: KernelListener,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._context = context
+        self._request = request
+        self._listener = listener
+        self._interrupt_by_message = spec.interrupt_mode == "message"
+        self._process = KernelProcess(spec, request, settings)
+        self._connection: KernelConnection | None = None
+        self._held: list[Request] = []
+        self._ready: asyncio.Future[None] = loop.create_future()
+        self._given_up: asyncio.Future[None] = loop.create_future()
+        self._dead: asyncio.Future[KernelExit] = loop.create_future()
+
+    def __repr__(self) -> str:
+        state = "dead" if self._dead.done() else "ready" if self._ready.done() else "starting"
+        return f"<LocalKernel {self._request.kernel_id[:8]} gen={self.generation} {state}>"
+
+    @property
+    def generation(self) -> Generation:
+        return self._request.generation
+
+    def send(self, request: Request) -> None:
+        """Held back until the kernel is ready: what it printed earlier would not be heard."""
+        if self._ready.done() and self._connection:
+            self._connection.send(request)
+        elif len(self._held) < HELD_REQUESTS:
+            self._held.append(request)
+        else:
+            LOG.warning("%r: a %s is dropped, too many wait", self, request.msg_type)
+
+    async def interrupt(self) -> None:
+        """Nothing runs in a kernel that is not ready, and a SIGINT would end its start."""
+        if not self._ready.done() or not self._connection:
+            return
+        if self._interrupt_by_message:
+            self._connection.ask_interrupt()
+        else:
+            await self._process.signal(signal.SIGINT)
+
+    async def terminate(self) -> None:
+        self._give_up()
+        await self._process.terminate()
+
+    async def kill(self) -> None:
+        self._give_up()
+        await self._process.kill()
+
+    async def shutdown(self, grace_s: float) -> None:
+        if self._ready.done() and self._connection:
+            self._connection.ask_shutdown()
+            await self._process.announce_shutdown()
+            await self._escalate(grace_s)
+        else:
+            await self.kill()  # nothing to lose
+        await self.wait_dead()
+
+    async def wait_dead(self) -> KernelExit:
+        return await asyncio.shield(self._dead)
+
+    async def live(self) -> None:
+        """From the start until `on_dead` has been told. Never raises."""
+        fault: str | None = None
+        try:
+            await self._come_up()
+            await asyncio.wait({self._process.gone})
+        except KernelStartFailed as failed:
+            fault = failed.message
+        except Exception:  # the driver's loop: a bug of ours ends this kernel, and no other
+            LOG.exception("%r ends by a fault of ours", self)
+            fault = "An internal fault ended the kernel."
+        self._tell_dead(await self._bury(fault))
+
+    def _give_up(self) -> None:
+        """A start is not waited for any more."""
+        if not self._ready.done() and not self._given_up.done():
+            self._given_up.set_result(None)
+
+    async def _escalate(self, grace_s: float) -> None:
+        if not await self._process.gone_within(grace_s):
+            await self._process.terminate()
+            if not await self._process.gone_within(TERMINATE_GRACE_S):
+                await self._process.kill()
+
+    async def _come_up(self) -> None:
+        """Returns when the kernel is ready. Raises `KernelStartFailed`."""
+        try:
+            async with asyncio.timeout(self._request.start_limit_s):
+                await self._launch()
+                await _first_of(self._ready, self._process.gone, self._given_up)
+        except TimeoutError:
+            if not self._ready.done():  # both can happen in one tick; what was told is true
+                self._give_up()
+                raise KernelStartFailed(await self._what_was_seen()) from None
+        if self._given_up.done():
+            raise KernelStartFailed("It was stopped before it was ready.")
+        if not self._ready.done():
+            raise KernelStartFailed("It ended before it was ready.")
+
+    async def _launch(self) -> None:
+        """Start the process, unless the kernel is given up before that is done."""
+        launching = asyncio.create_task(self._process.launch())
+        try:
+            await _first_of(launching, self._given_up)
+            if not launching.done():
+                return
+            info = await launching
+        finally:
+            launching.cancel()
+            await asyncio.gather(launching, return_exceptions=True)
+        self._connection = KernelConnection(
+            self._context,
+            info,
+            session=uuid4().hex,
+            on_ready=self._on_ready,
+            on_message=self._on_message,
+        )
+
+    async def _what_was_seen(self) -> str:
+        limit = f"It was not ready within {self._request.start_limit_s:g} s"
+        if not self._connection:
+            return f"{limit}: its provisioner has not started it."
+        answers = await self._connection.beat(BEAT_LIMIT_S)
+        return f"{limit}: the process runs, its heartbeat {'answers' if answers else 'is silent'}."
+
+    def _on_ready(self, info: KernelInfo) -> None:
+        if self._given_up.done() or self._process.gone.done():
+            return  # it answered while it was being ended
+        self._ready.set_result(None)
+        held, self._held = self._held, []
+        for request in held:
+            self.send(request)
+        self._listener.on_ready(info)
+
+    def _on_message(self, message: Message) -> None:
+        self._listener.on_message(message)
+
+    async def _bury(self, fault: str | None) -> KernelExit:
+        """First everything it still said, then the sockets, then the process and its files.
+
+        The sockets are closed before anybody hears of the death, so that nothing sent to this
+        kernel can reach the next.
+        """
+        await self._process.end()
+        if self._connection:
+            await self._connection.last_words()
+            self._connection.close()
+        code = await self._process.bury()
+        return _exit_of(code, fault, self._process.output_tail())
+
+    def _tell_dead(self, exit_: KernelExit) -> None:
+        self._held.clear()
+        try:
+            self._listener.on_dead(exit_)
+        finally:
+            self._dead.set_result(exit_)
+
+
+class LocalLauncher:
+    """Implements `Launcher`. Owns the ZeroMQ context and the lives of its kernels; close it."""
+
+    def __init__(self, settings: KernelSettings | None = None) -> None:
+        self._settings = settings or KernelSettings()
+        self.specs = KernelSpecs(self._settings)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context.max_sockets = _MAX_SOCKETS
+        self._lives: dict[asyncio.Task[None], LocalKernel] = {}
+        KernelProvisionerFactory.instance()  # reads all entry points; not within a start
+
+    def launch(self, request: LaunchRequest, listener: KernelListener) -> LocalKernel:
+        kernel = LocalKernel(
+            context=self._context,
+            spec=self.specs.get(request.spec_name),
+            request=request,
+            settings=self._settings,
+            listener=listener,
+        )
+        life = asyncio.create_task(kernel.live(), name=f"life of {kernel!r}")
+        self._lives[life] = kernel
+        life.add_done_callback(self._lived)
+        return kernel
+
+    def default_spec(self) -> str:
+        return self.specs.default_spec()
+
+    async def close(self) -> None:
+        """Kernels that somebody has forgotten are killed: an open socket would hang the context."""
+        for kernel in list(self._lives.values()):
+            LOG.warning("%r is killed: the launcher closes", kernel)
+            await kernel.kill()
+        if self._lives:
+            await asyncio.wait(self._lives)
+        self._context.term()
+
+    def _lived(self, life: asyncio.Task[None]) -> None:
+        del self._lives[life]
+        if not life.cancelled() and (fault := life.exception()):
+            LOG.error("a listener failed at the death of its kernel", exc_info=fault)
+
+
+async def _first_of(*futures: asyncio.Future[None] | asyncio.Task[object]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _exit_of(code: int | None, fault: str | None, tail: str) -> KernelExit:
+    killed = code is not None and code < 0
+    return KernelExit(
+        exit_code=None if killed else code,
+        signal=_signal_name(-code) if code is not None and killed else None,
+        start_fault=fault,
+        stderr_tail=tail,
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal between the first and the last
+        return f"signal {number}"

@@ -1,0 +1,275 @@
+"""One kernel process: started through a provisioner, signalled, its death an event.
+
+Knows jupyter_client's provisioners and Linux' pidfd. Must not know messages: how a kernel is spoken
+to, and when it is ready, is for `connection.py`. jupyter_client's KernelManager is only what
+provisioners expect as their parent (it writes the connection file and formats the command); its own
+start and its waiting are not used, they poll.
+
+Provisioners come from anywhere (entry points), so each call of one is fenced: whatever it raises is
+a `KernelStartFailed` at the start and a log line later, and no call can hold up a burial for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jupyter_client.manager import KernelManager
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+from kernel_gateway.errors import KernelStartFailed
+from kernel_gateway.kernels.connection import ConnectionInfo
+from kernel_gateway.kernels.environment import kernel_argv, kernel_environment
+from kernel_gateway.kernels.folder import PrivateFolder
+from kernel_gateway.kernels.output import OutputPipe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+
+    from kernel_gateway.kernels.kernel import LaunchRequest
+    from kernel_gateway.kernels.settings import Encryption, KernelSettings
+
+LOG = logging.getLogger("kernel_gateway.kernels")
+T = TypeVar("T")
+
+#: For each call of a provisioner once the kernel is to go. Local ones need no time at all.
+_PROVISIONER_LIMIT_S = 5.0
+
+_LOOPBACK = "127.0.0.1"
+
+
+class KernelProcess:
+    """Await `launch` once; then `gone` tells of the death. Await `bury` in any case, last."""
+
+    def __init__(self, spec: KernelSpec, request: LaunchRequest, settings: KernelSettings) -> None:
+        self._spec = spec
+        self._request = request
+        self._settings = settings
+        self._folder: PrivateFolder | None = None
+        self._output: OutputPipe | None = None
+        self._provisioner: KernelProvisionerBase | None = None
+        self._pidfd: int | None = None
+        self._waiting: asyncio.Task[int | None] | None = None
+        self._launched = False
+        #: Done when the process has ended; it still wants to be buried.
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def launch(self) -> ConnectionInfo:
+        """Where the kernel will listen. Raises `KernelStartFailed`.
+
+        Popen waits for the fork, so a local start holds up the loop for some milliseconds.
+        """
+        try:
+            info = ConnectionInfo.of(await self._launch())
+        except KernelStartFailed:
+            raise
+        except Exception as fault:  # the boundary: provisioners raise what they like
+            raise KernelStartFailed(self._start_fault(fault)) from fault
+        return info
+
+    async def signal(self, signum: int) -> None:
+        """To the process group."""
+        if self._runs:
+            await _fenced("send_signal", self._given.send_signal(signum))
+
+    async def terminate(self) -> None:
+        if self._runs:
+            await _fenced("terminate", self._given.terminate())
+
+    async def kill(self) -> None:
+        if self._runs:
+            await _fenced("kill", self._given.kill())
+
+    async def announce_shutdown(self) -> None:
+        """The kernel is being asked to go: a provisioner may have something to prepare."""
+        if self._runs:
+            await _fenced("shutdown_requested", self._given.shutdown_requested())
+
+    async def gone_within(self, limit_s: float) -> bool:
+        await asyncio.wait({self.gone}, timeout=limit_s)
+        return self.gone.done()
+
+    async def end(self) -> None:
+        """Whatever of it still runs is killed, also children the kernel has left behind.
+
+        Call it before the sockets are drained: a child of a fork holds them open.
+        """
+        if self._provisioner and not self.gone.done():
+            await _fenced("kill", self._given.kill())
+            if self._launched and not await self.gone_within(_PROVISIONER_LIMIT_S):
+                LOG.error("the kernel %s survives being killed", self._request.kernel_id)
+        self._kill_group()
+
+    async def bury(self) -> int | None:
+        """Reap it and leave nothing behind; its return code, None when it never was a process."""
+        code = await self._return_code()
+        if self._provisioner:
+            await _fenced("cleanup", self._provisioner.cleanup())
+        self._close_pidfd()
+        if self._output:
+            self._output.close()
+        if self._folder:
+            self._folder.remove()
+        return code
+
+    def output_tail(self) -> str:
+        return self._output.tail() if self._output else ""
+
+    @property
+    def _runs(self) -> bool:
+        return self._launched and not self.gone.done()
+
+    @property
+    def _given(self) -> KernelProvisionerBase:
+        assert self._provisioner is not None
+        return self._provisioner
+
+    async def _launch(self) -> dict[str, Any]:
+        manager = self._manager()
+        self._provisioner = self._made_provisioner(manager)
+        self._choose_transport(manager)
+        options = self._start_options()
+        manager._launch_args = options.copy()  # what format_kernel_cmd fills `{...}` from
+        prepared = await self._provisioner.pre_launch(**options)
+        try:
+            command = prepared.pop("cmd")
+            info = await self._provisioner.launch_kernel(command, **prepared)
+            self._launched = True
+        finally:
+            if self._output:
+                self._output.release_write_end()
+        self._watch()
+        await self._provisioner.post_launch(**prepared)
+        return dict(info)
+
+    def _manager(self) -> KernelManager:
+        self._folder = PrivateFolder(self._settings.runtime_dir)
+        manager = KernelManager(
+            kernel_name=self._request.spec_name,
+            kernel_id=self._request.kernel_id,
+            connection_file=str(self._folder.connection_file),
+            transport_encryption="disabled",
+            log=LOG,
+        )
+        self._spec.argv = kernel_argv(self._spec.argv, self._settings)
+        manager._kernel_spec = self._spec
+        return manager
+
+    def _made_provisioner(self, manager: KernelManager) -> KernelProvisionerBase:
+        factory = KernelProvisionerFactory.instance()
+        return factory.create_provisioner_instance(
+            self._request.kernel_id, self._spec, parent=manager
+        )
+
+    def _choose_transport(self, manager: KernelManager) -> None:
+        """Sockets in our folder where that can be; their paths are short enough, or it is tcp."""
+        assert self._folder is not None
+        wants_ipc = self._settings.transport == "ipc" and self._is_local
+        if wants_ipc and self._folder.fits_sockets:
+            manager.transport = "ipc"
+            manager.ip = str(self._folder.socket_base)
+        else:
+            manager.transport = "tcp"
+            manager.ip = _LOOPBACK
+        manager.transport_encryption = self._encryption(manager)
+
+    def _encryption(self, manager: KernelManager) -> Encryption:
+        """The folder protects ipc as well as a key in that folder would; so only by demand."""
+        policy = self._settings.transport_encryption
+        if policy == "required" and not manager._kernel_supports_curve_encryption():
+            raise KernelStartFailed(
+                f"Encryption is required, but kernelspec {self._request.spec_name!r} does not "
+                "declare 'curve' in metadata.supported_encryption."
+            )
+        return "disabled" if policy == "auto" and manager.transport == "ipc" else policy
+
+    def _start_options(self) -> dict[str, Any]:
+        """For the provisioner, which hands what it does not know to Popen."""
+        request = self._request
+        options: dict[str, Any] = {
+            "env": kernel_environment(os.environ, request.env, self._settings)
+        }
+        if request.cwd:
+            options["cwd"] = str(request.cwd)
+        if self._is_local:
+            self._output = OutputPipe()
+            options |= {"stdout": self._output.write_end, "stderr": self._output.write_end}
+        return options
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._provisioner, LocalProvisioner)
+
+    def _start_fault(self, fault: Exception) -> str:
+        told = f"{type(fault).__name__}: {fault}"
+        return f"Kernelspec {self._request.spec_name!r} could not be started: {told}"
+
+    def _watch(self) -> None:
+        """A local process by its pidfd, any other by its provisioner."""
+        pid = getattr(self._provisioner, "pid", None)
+        if self._is_local and isinstance(pid, int):
+            try:
+                self._pidfd = os.pidfd_open(pid)
+            except OSError as fault:
+                LOG.warning("no pidfd (%s): the death of a kernel is told 0.1 s later", fault)
+        if self._pidfd is None:
+            self._waiting = asyncio.create_task(_return_code_of(self._given))
+            self._waiting.add_done_callback(lambda _: self._tell_gone())
+        else:
+            asyncio.get_running_loop().add_reader(self._pidfd, self._tell_gone)
+
+    def _tell_gone(self) -> None:
+        self._close_pidfd()
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    def _close_pidfd(self) -> None:
+        if self._pidfd is not None:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    def _kill_group(self) -> None:
+        """Before the leader is reaped: as long as it is a zombie, nobody else gets its number."""
+        pid, group = (getattr(self._provisioner, name, None) for name in ("pid", "pgid"))
+        if self._is_local and isinstance(pid, int) and pid == group:
+            with suppress(ProcessLookupError):  # none was left
+                os.killpg(pid, signal.SIGKILL)
+
+    async def _return_code(self) -> int | None:
+        if not self._launched:
+            return None
+        if not self._waiting:
+            return await _fenced("wait", _return_code_of(self._given))
+        if not self._waiting.done():  # it survives being killed; nobody waits for ever
+            self._waiting.cancel()
+        await asyncio.wait({self._waiting})
+        return None if self._waiting.cancelled() else self._waiting.result()
+
+
+async def _return_code_of(provisioner: KernelProvisionerBase) -> int | None:
+    """As Popen has it: a signal is a negative number."""
+    try:
+        code = await provisioner.wait()
+    except Exception:  # the boundary
+        LOG.exception("%s.wait() failed: its kernel is taken for dead", type(provisioner).__name__)
+        return None
+    return code if isinstance(code, int) else None
+
+
+async def _fenced(what: str, call: Awaitable[T]) -> T | None:
+    """A provisioner's answer, or None and a log line: it can neither raise nor take for ever."""
+    try:
+        async with asyncio.timeout(_PROVISIONER_LIMIT_S):
+            return await call
+    except Exception:  # the boundary
+        LOG.exception("the provisioner's %s() failed", what)
+        return None

@@ -1,0 +1,163 @@
+"""ZeroMQ sockets on the asyncio loop: read when there is something, never polled.
+
+Knows libzmq's descriptor and its edges, and nothing of Jupyter. All of it runs on the loop's
+thread; libzmq's own thread does the reading and writing of the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import zmq
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Frames: TypeAlias = list[bytes]
+
+#: A flood of one kernel gives way to all others after this much of it.
+BATCH_MESSAGES = 500
+BATCH_BYTES = 8 * 2**20
+
+#: The kernel binds when it is ready to; 100 ms, the default, would be seen in each start.
+RECONNECT_MS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurveKeys:
+    """One key pair a kernel, Z85. It is in the connection file, so both ends may use it."""
+
+    public: bytes
+    secret: bytes
+
+
+def connected(
+    context: zmq.Context[zmq.Socket[bytes]],
+    kind: int,
+    url: str,
+    *,
+    identity: bytes = b"",
+    curve: CurveKeys | None = None,
+) -> zmq.Socket[bytes]:
+    """A socket that connects as soon as somebody binds `url`, and keeps what is sent until then.
+
+    No high-water mark in either direction. RCVHWM: a SUB at its mark drops for good, the idle
+    included. SNDHWM: a DEALER at its mark blocks or refuses, and a send must do neither; what is
+    in flight is bounded by who calls us. LINGER 0: nothing outlives the socket.
+    """
+    sock = context.socket(kind)
+    sock.linger = 0
+    sock.rcvhwm = 0
+    sock.sndhwm = 0
+    sock.reconnect_ivl = RECONNECT_MS
+    sock.maxmsgsize = -1  # one message can carry 20 MiB; the bounds are above us
+    if identity:
+        sock.routing_id = identity
+    if curve:
+        sock.curve_publickey = curve.public
+        sock.curve_secretkey = curve.secret
+        sock.curve_serverkey = curve.public
+    if kind == zmq.SUB:
+        sock.subscribe(b"")
+    sock.connect(url)
+    return sock
+
+
+class DrainedSocket:
+    """Gives each message that arrives to `on_frames`, until it is closed."""
+
+    def __init__(self, sock: zmq.Socket[bytes], on_frames: Callable[[Frames], None]) -> None:
+        self._sock = sock
+        self._on_frames = on_frames
+        self._loop = asyncio.get_running_loop()
+        self._fd = sock.fileno()
+        self._scheduled = False
+        self._loop.add_reader(self._fd, self._schedule)
+        self._schedule()  # an edge from before the reader was there is lost
+
+    @property
+    def zmq_socket(self) -> zmq.Socket[bytes]:
+        return self._sock
+
+    def send(self, frames: Frames) -> None:
+        self._sock.send_multipart(frames, zmq.NOBLOCK)
+        # The descriptor tells edges: sending may have swallowed the one of a message that came.
+        self._schedule()
+
+    def drain_batch(self) -> bool:
+        """Read at most one batch; whether there may be more."""
+        room = BATCH_BYTES
+        for _ in range(BATCH_MESSAGES):
+            frames = self._received()
+            if frames is None:
+                return False
+            self._on_frames(frames)
+            room -= sum(map(len, frames))
+            if room < 0:
+                break
+        return True
+
+    def close(self) -> None:
+        if not self._sock.closed:
+            self._loop.remove_reader(self._fd)
+            self._sock.close(linger=0)
+
+    def _schedule(self) -> None:
+        """At most one batch a tick, whatever asks for it."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        more = True  # also when the listener raises: no other edge will tell of what is left
+        try:
+            more = self.drain_batch()
+        finally:
+            if more:
+                self._schedule()
+
+    def _received(self) -> Frames | None:
+        if self._sock.closed:  # by the listener, or between two batches
+            return None
+        try:
+            return self._sock.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
+
+class PeerWatch:
+    """Whether somebody is at the other end of a socket, told by libzmq's monitor.
+
+    libzmq tells of the end of a connection after all that came over it, so whoever has awaited
+    `parted` and then drains the socket has everything.
+    """
+
+    def __init__(self, watched: zmq.Socket[bytes]) -> None:
+        self._watched = watched
+        self._connected = False
+        self._parted: asyncio.Future[None] | None = None
+        monitor = watched.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED)
+        self._events = DrainedSocket(monitor, self._happened)
+
+    async def parted(self) -> None:
+        """Returns when nobody is there, at once when nobody is there now. For one caller."""
+        while self._events.drain_batch():
+            pass
+        if self._connected:
+            self._parted = asyncio.get_running_loop().create_future()
+            await self._parted
+
+    def close(self) -> None:
+        if not self._watched.closed:
+            self._watched.disable_monitor()
+        self._events.close()
+
+    def _happened(self, frames: Frames) -> None:
+        (event,) = struct.unpack_from("=H", frames[0])
+        self._connected = event == zmq.EVENT_CONNECTED
+        if not self._connected and self._parted and not self._parted.done():
+            self._parted.set_result(None)

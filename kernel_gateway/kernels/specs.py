@@ -1,0 +1,69 @@
+"""Kernelspecs by name, as jupyter_client finds them.
+
+Knows jupyter_client's KernelSpecManager. Must not know what a kernelspec is used for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+
+from kernel_gateway.errors import KernelSpecNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kernel_gateway.kernels.settings import KernelSettings
+
+_USUAL_DEFAULT = "python3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecEntry:
+    """One kernelspec, for those who list them."""
+
+    name: str
+    resource_dir: Path
+    spec: Mapping[str, object]  # the content of its kernel.json
+
+
+class KernelSpecs:
+    """Reads the folders at each call: a kernelspec that was just installed is there."""
+
+    def __init__(self, settings: KernelSettings) -> None:
+        self._configured = settings.default_spec
+        self._manager = KernelSpecManager()
+        own = [str(folder) for folder in settings.spec_folders]
+        self._manager.kernel_dirs = own + list(self._manager.kernel_dirs)
+
+    def get(self, name: str) -> KernelSpec:
+        """A fresh copy that the caller may change. Raises `KernelSpecNotFound`."""
+        try:
+            return self._manager.get_kernel_spec(name)
+        except NoSuchKernel:
+            raise KernelSpecNotFound(self._why_not(name)) from None
+        except Exception as fault:  # the boundary: a kernel.json can be anything
+            raise KernelSpecNotFound(f"Kernelspec {name!r} is unreadable: {fault}") from fault
+
+    def list(self) -> Sequence[SpecEntry]:
+        """All that can be read, by name; jupyter_client logs the others."""
+        return [
+            SpecEntry(name=name, resource_dir=Path(entry["resource_dir"]), spec=entry["spec"])
+            for name, entry in sorted(self._manager.get_all_specs().items())
+        ]
+
+    def default_spec(self) -> str:
+        """The configured one, else `python3`, else the first."""
+        if self._configured:
+            return self._configured
+        names = sorted(self._manager.find_kernel_specs())
+        return names[0] if names and _USUAL_DEFAULT not in names else _USUAL_DEFAULT
+
+    def _why_not(self, name: str) -> str:
+        """jupyter_client says the same of a kernelspec whose provisioner is not installed."""
+        if name.lower() in self._manager.find_kernel_specs():
+            return f"Kernelspec {name!r} asks for a kernel provisioner that is not installed."
+        return f"There is no kernelspec {name!r}."

@@ -1,0 +1,67 @@
+"""JSON that any parser accepts: no NaN, no lone surrogate.
+
+Kernels send both (a bundle with `NaN`, a print of `"\\ud800"`), and most parsers choke on them, so
+each value is replaced on its way out: a number that is none by `null`, a lone surrogate by U+FFFD.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TypeAlias
+
+from kernel_gateway.errors import MalformedMessage
+
+#: What `json.loads` gives. Kept loose below the top: contents belong to the kernel.
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+
+def decode(data: bytes | str) -> Json:
+    """Parse; whatever is wrong with the text is a `MalformedMessage`."""
+    try:
+        value: Json = json.loads(data)
+    except (ValueError, RecursionError) as fault:
+        raise MalformedMessage(f"not JSON: {fault}") from fault
+    return value
+
+
+def decode_object(data: bytes | str) -> dict[str, Json]:
+    value = decode(data)
+    if not isinstance(value, dict):
+        raise MalformedMessage(f"a JSON object is needed, not {type(value).__name__}")
+    return value
+
+
+def encode(value: object) -> bytes:
+    """Serialise to UTF-8. The quick way first: almost no value needs replacing."""
+    try:
+        return _dumps(value)
+    except ValueError:  # NaN or infinity; UnicodeEncodeError is a ValueError too
+        return _dumps(_replaced(value))
+
+
+def clean_text(text: str) -> str:
+    """The same text with each lone surrogate replaced, so that UTF-8 can carry it."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _dumps(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _replaced(value: object) -> object:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {clean_text(str(key)): _replaced(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_replaced(item) for item in value]
+    return value

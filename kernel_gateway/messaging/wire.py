@@ -1,0 +1,70 @@
+"""Frames on ZeroMQ: `[identities..., <IDS|MSG>, signature, header, parent, metadata, content,
+buffers...]`, signed with HMAC-SHA256 over the four JSON frames.
+
+Source: jupyter_client, "Messaging in Jupyter", "The wire protocol". Knows bytes; must not know
+sockets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from kernel_gateway.errors import BadSignature, MalformedMessage
+from kernel_gateway.messaging.message import Channel, Header, Message
+from kernel_gateway.messaging.strict_json import decode_object, encode
+
+DELIMITER = b"<IDS|MSG>"
+_JSON_FRAMES = 4
+
+
+class Signer:
+    """Signs and checks with one kernel's key. An empty key signs nothing and is refused."""
+
+    def __init__(self, key: bytes) -> None:
+        if not key:
+            raise ValueError("a kernel without a key would accept anybody's messages")
+        self._hmac = hmac.HMAC(key, digestmod=hashlib.sha256)
+
+    def sign(self, frames: Sequence[bytes]) -> bytes:
+        digest = self._hmac.copy()
+        for frame in frames:
+            digest.update(frame)
+        return digest.hexdigest().encode()
+
+    def check(self, signature: bytes, frames: Sequence[bytes]) -> None:
+        if not hmac.compare_digest(signature, self.sign(frames)):
+            raise BadSignature("the message is not signed with this kernel's key")
+
+
+def to_frames(message: Message, signer: Signer) -> list[bytes]:
+    """For a DEALER: no identities, the socket adds its own."""
+    signed = [
+        encode(message.header.as_json()),
+        encode(message.parent.as_json() if message.parent else {}),
+        encode(message.metadata),
+        encode(message.content),
+    ]
+    return [DELIMITER, signer.sign(signed), *signed, *message.buffers]
+
+
+def from_frames(frames: Sequence[bytes], channel: Channel, signer: Signer) -> Message:
+    """Check, then parse. Raises `BadSignature` or `MalformedMessage`; both are the kernel's."""
+    try:
+        start = frames.index(DELIMITER) + 1
+    except ValueError:
+        raise MalformedMessage("no <IDS|MSG> delimiter") from None
+    signed = frames[start + 1 : start + 1 + _JSON_FRAMES]
+    if len(signed) < _JSON_FRAMES:
+        raise MalformedMessage(f"{len(frames)} frames are too few")
+    signer.check(frames[start], signed)
+    header, parent, metadata, content = (decode_object(frame) for frame in signed)
+    return Message(
+        channel=channel,
+        header=Header.of(header),
+        parent=Header.of(parent) if parent else None,
+        metadata=metadata,
+        content=content,
+        buffers=tuple(frames[start + 1 + _JSON_FRAMES :]),
+    )

@@ -1,0 +1,112 @@
+"""What can happen to a run. Each is an event that has happened, told by the engine.
+
+The engine sends them; `Run.receive` answers with actions (`actions.py`), which the engine performs
+and whose results come back as events again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from kernel_gateway.messaging.facts import Fact
+from kernel_gateway.messaging.message import MsgId
+from kernel_gateway.runs.records import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """One reading of both clocks: `wall` for people, `mono` for every duration. Seconds."""
+
+    wall: float
+    mono: float
+
+
+class Timer(StrEnum):
+    """Each run has at most one running timer of each name."""
+
+    QUIET = "quiet"  # reply without idle: iopub has been quiet long enough
+    QUIET_CAP = "quiet-cap"  # ... or was never quiet
+    PROBE_DUE = "probe-due"  # idle without reply: ask the kernel whether it is well
+    PROBE_OVER = "probe-over"  # ... and it did not answer
+    AGAIN = "again"  # interrupt once more
+    GRACE = "grace"  # the interrupts did not help: next step of the escalation
+    STEP_LIMIT = "step"
+    RUN_LIMIT = "run"
+    IDLE_LIMIT = "idle"
+    INPUT_LIMIT = "input"
+    QUEUE_LIMIT = "queue"
+    START_LIMIT = "start"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The run has its turn. Its kernel may still be starting."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelReady:
+    """The run has its turn and its kernel answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSaid:
+    """A fact whose parent is a request of this run."""
+
+    msg_id: MsgId
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class BarrierPassed:
+    """All output printed before the prompt is in the log."""
+
+    msg_id: MsgId  # of the step's request that prompted
+    prompt: int  # which of its prompts, from `RaiseBarrier`
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswered:
+    """The kernel is well, and would have sent the reply by now."""
+
+    msg_id: MsgId
+
+
+@dataclass(frozen=True, slots=True)
+class InputGiven:
+    value: str
+    prompt_id: int | None = None  # None: whichever prompt waits
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    message: str = "cancelled"
+    grace_s: float | None = None  # None: the run's own
+    escalate: bool = True  # False: interrupts only
+
+
+@dataclass(frozen=True, slots=True)
+class TimerOver:
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLost:
+    """The kernel is gone, or never came; everything it had sent has been told before."""
+
+    reason: Reason
+    deleted: bool = False  # because someone deleted the kernel: then the run is cancelled, not lost
+
+
+Event: TypeAlias = (
+    Admitted
+    | KernelReady
+    | KernelSaid
+    | BarrierPassed
+    | ProbeAnswered
+    | InputGiven
+    | CancelAsked
+    | TimerOver
+    | KernelLost
+)

@@ -1,0 +1,43 @@
+"""What is to be executed: a run's steps and limits, decided before it starts. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    QUERY = "query"  # one step
+    BATCH = "batch"  # clean, build, exec
+    NOTEBOOK = "notebook"  # one step a code cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPlan:
+    code: str
+    name: str = ""  # for people: a cell's ID, a phase
+    phase: str | None = None  # clean, build or exec, of a batch run
+    allow_error: bool = False  # an error ends the step, not the run
+    skip: bool = False  # left out by a tag or a selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Seconds; None is no limit. All but `start` and `queue` interrupt what runs."""
+
+    start: float | None = None  # waiting for the kernel to come up, from the run's turn on
+    step: float | None = None  # one step, from the moment the kernel takes it up
+    run: float | None = None  # all steps, from the first
+    idle: float | None = None  # no output and no prompt
+    queue: float | None = None  # waiting for its turn
+    input: float | None = None  # a prompt without an answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    mode: Mode
+    steps: tuple[StepPlan, ...]
+    allow_stdin: bool = True
+    limits: Limits = field(default_factory=Limits)
+    grace_s: float = 5.0  # between the first interrupt and SIGTERM
+    kill_after_s: float = 5.0  # between SIGTERM and SIGKILL

@@ -1,0 +1,778 @@
+"""One run as a machine: events in, actions out.
+
+Knows the tables of `state.py` and what each transition means: what is sent, logged, timed, and how
+the run ends. Must not know sockets, clocks (`now` is an argument), randomness (`new_id` is one) or
+who reads the log. The order of actions matters: what is logged first is told first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from kernel_gateway.errors import NotWaiting, WrongPrompt
+from kernel_gateway.messaging import facts
+from kernel_gateway.messaging.message import MsgId
+from kernel_gateway.runs import actions, events, records
+from kernel_gateway.runs.events import Instant, Timer
+from kernel_gateway.runs.plan import RunPlan, StepPlan
+from kernel_gateway.runs.records import Reason
+from kernel_gateway.runs.view import Failure, Outcome, Prompt, RunView, StepOutcome, StepView
+from kernel_gateway.runs.state import (
+    STEP_OVER,
+    RunEvent,
+    RunState,
+    StepEvent,
+    StepState,
+    next_run_state,
+    next_step_state,
+)
+
+QUIET_S = 1.0  # iopub without a word after the reply: the idle will not come
+QUIET_CAP_S = 10.0  # ... however much is still said
+PROBE_AFTER_S = 0.1  # a reply is mostly this close behind its idle
+PROBE_LIMIT_S = 10.0
+AGAIN_FIRST_S = 0.3  # kernels swallow interrupts now and then; repeated at growing distances
+AGAIN_MOST_S = 2.0
+RESENDS = 5  # of a step that came back aborted because of somebody else's error
+
+EXIT_ERROR, EXIT_LIMIT, EXIT_CANCELLED = 1, 124, 130
+
+
+class Escalation(StrEnum):
+    INTERRUPT = "interrupt"
+    TERMINATE = "terminate"
+    KILL = "kill"
+
+
+@dataclass(slots=True)
+class _Step:
+    """One step while it is worked on; its state follows the step table."""
+
+    index: int
+    plan: StepPlan
+    state: StepState = StepState.PENDING
+    outcome: StepOutcome = StepOutcome.PENDING
+    msg_id: MsgId | None = None
+    resent: int = 0
+    reply: facts.Replied | None = None
+    failure: Failure | None = None
+    asked: facts.InputRequested | None = None
+    asked_number: int = 0  # counts its input requests, so that a late barrier tells no newer one
+    started: Instant | None = None
+    taken_up: Instant | None = None  # the kernel's first sign that it executes it
+    finished: Instant | None = None
+    execution_count: int | None = None
+    exit_code: int | None = None
+
+    def take(self, event: StepEvent) -> StepState:
+        """Follow the table; gives the state before."""
+        before, self.state = self.state, next_step_state(self.state, event)
+        return before
+
+    @property
+    def over(self) -> bool:
+        return self.state in STEP_OVER
+
+    @property
+    def executing(self) -> bool:
+        """The kernel works on it and owes both marks or one of them to an interrupt."""
+        return self.taken_up is not None and self.state in {
+            StepState.RUNNING,
+            StepState.PROMPTED,
+            StepState.WAITING,
+        }
+
+    def view(self) -> StepView:
+        return StepView(
+            index=self.index,
+            name=self.plan.name,
+            state=self.outcome,
+            phase=self.plan.phase,
+            started_at=self.started.wall if self.started else None,
+            finished_at=self.finished.wall if self.finished else None,
+            duration=self.duration,
+            exit_code=self.exit_code,
+            execution_count=self.execution_count,
+            error=self.failure,
+            msg_id=self.msg_id,
+        )
+
+    @property
+    def duration(self) -> float | None:
+        if self.finished is None or self.taken_up is None:
+            return None
+        return self.finished.mono - self.taken_up.mono
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """How a run that is being cancelled will end, once the kernel has let go of it."""
+
+    outcome: Outcome
+    reason: Reason
+    exit_code: int
+    step_outcome: StepOutcome
+
+
+@dataclass
+class Run:
+    """`<Run 5fac RUNNING step 2/3>`. Not reentrant: one event at a time."""
+
+    uid: str
+    plan: RunPlan
+    created: Instant
+    new_id: Callable[[], MsgId]
+
+    state: RunState = RunState.QUEUED
+    outcome: Outcome | None = None
+    reason: Reason | None = None
+    exit_code: int | None = None
+    prompt: Prompt | None = None
+    history: list[tuple[RunState, float]] = field(default_factory=list)
+    _steps: list[_Step] = field(default_factory=list)
+    _current: int = -1  # index of the step that is worked on
+    _by_msg_id: dict[MsgId, _Step] = field(default_factory=dict)
+    _started: Instant | None = None
+    _finished: Instant | None = None
+    _verdict: _Verdict | None = None
+    _worked: Escalation | None = None  # the strongest means used so far
+    _escalates: bool = True
+    _grace_s: float = 0.0
+    _again_s: float = AGAIN_FIRST_S
+    _prompts: int = 0
+    _answered: tuple[int, bytes] | None = None  # last answer's prompt and digest
+    _outputs: int = 0
+    _now: Instant = Instant(0.0, 0.0)
+    _do: list[actions.Action] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._steps = [_Step(index, plan) for index, plan in enumerate(self.plan.steps)]
+        self._grace_s = self.plan.grace_s
+
+    def __repr__(self) -> str:
+        done = f"step {self._current + 1}/{len(self._steps)}"
+        return f"<Run {self.uid[:4]} {self.state.name} {done}>"
+
+    # -- what the engine calls ---------------------------------------------------------------
+
+    def open(self) -> list[actions.Action]:
+        """The first actions of a new run: it is queued, and its waiting is limited."""
+        self._now = self.created
+        self._enter(RunState.QUEUED)
+        self._limit(Timer.QUEUE_LIMIT)
+        return self._taken_actions()
+
+    def receive(self, event: events.Event, now: Instant) -> list[actions.Action]:
+        """One event. Raises `NotWaiting` or `WrongPrompt` for an answer nobody asked for, and
+        `ImpossibleTransition` for a bug of the engine; the run is then as it was."""
+        self._now = now
+        _HANDLERS[type(event)](self, event)
+        return self._taken_actions()
+
+    def view(self) -> RunView:
+        predicted = [step.duration for step in self._steps if step.duration is not None]
+        return RunView(
+            state=self.state,
+            outcome=self.outcome,
+            reason=self.reason,
+            exit_code=self.exit_code,
+            created_at=self.created.wall,
+            started_at=self._started.wall if self._started else None,
+            finished_at=self._finished.wall if self._finished else None,
+            queue_time=self._started.mono - self.created.mono if self._started else None,
+            predict_time=sum(predicted) if predicted else None,
+            prompt=self.prompt,
+            steps=tuple(step.view() for step in self._steps),
+            history=tuple(self.history),
+            is_stream=self._outputs > 1,
+        )
+
+    @property
+    def finished(self) -> bool:
+        return self.state is RunState.FINISHED
+
+    # -- its turn ------------------------------------------------------------------------------
+
+    def _on_admitted(self, event: events.Admitted) -> None:
+        if self.finished:
+            return
+        self._stop(Timer.QUEUE_LIMIT)
+        self._turn(RunEvent.ADMITTED)
+        self._limit(Timer.START_LIMIT)
+
+    def _on_ready(self, event: events.KernelReady) -> None:
+        if self.finished:
+            return
+        self._stop(Timer.QUEUE_LIMIT)
+        self._stop(Timer.START_LIMIT)
+        self._started = self._now
+        self._turn(RunEvent.READY)
+        self._limit(Timer.RUN_LIMIT)
+        self._next_step()
+
+    def _next_step(self) -> None:
+        """Go on with the next step that has something to execute, or end the run."""
+        while (self._current + 1) < len(self._steps):
+            self._current += 1
+            step = self._steps[self._current]
+            if step.plan.skip:
+                self._settle(step, StepOutcome.SKIPPED)
+            elif not step.plan.code.strip():
+                self._settle(step, StepOutcome.OK, exit_code=0)
+                self._tell_phase(step)
+            else:
+                self._send(step)
+                return
+        self._finish(RunEvent.LAST_STEP_ENDED, Outcome.OK, Reason(code="done"), 0)
+
+    def _send(self, step: _Step) -> None:
+        step.msg_id = self.new_id()
+        step.reply = None
+        step.failure = None
+        step.taken_up = None
+        self._by_msg_id[step.msg_id] = step
+        step.take(StepEvent.SENT)
+        if step.started is None:
+            step.started = self._now
+            step.outcome = StepOutcome.RUNNING
+            self._append(records.StepChanged(state=step.outcome), step)
+        self._do.append(actions.SendExecute(step.msg_id, step.plan.code, self.plan.allow_stdin))
+
+    # -- what the kernel says -----------------------------------------------------------------
+
+    def _on_said(self, event: events.KernelSaid) -> None:
+        step = self._by_msg_id.get(event.msg_id)
+        kind = _STEP_EVENT_OF.get(type(event.fact))
+        if step is None or kind is None:
+            return
+        if event.msg_id != step.msg_id:  # of an attempt that came back aborted
+            kind = StepEvent.OUTPUT if kind is StepEvent.OUTPUT else None
+        if kind is not None:
+            self._step_heard(step, kind, event.fact)
+
+    def _step_heard(self, step: _Step, kind: StepEvent, fact: facts.Fact) -> None:
+        if step.state is StepState.PENDING:  # output of an attempt that is about to be repeated
+            self._log_output(step, fact)
+            return
+        before = step.take(kind)
+        if before is StepState.SENT:
+            self._taken_up(step)
+        if kind is StepEvent.OUTPUT:
+            self._log_output(step, fact)
+        elif isinstance(fact, facts.InputRequested) and step.state is StepState.PROMPTED:
+            self._hold_prompt(step, fact)
+        elif isinstance(fact, facts.Replied) and before not in STEP_OVER and step.reply is None:
+            step.reply = fact
+        if step.state is not before:
+            self._mark_seen(step)
+        elif kind is StepEvent.OUTPUT and step.state is StepState.REPLIED:
+            self._set(Timer.QUIET, QUIET_S)
+
+    def _mark_seen(self, step: _Step) -> None:
+        """One mark of the end may be there, or both."""
+        if step.state is StepState.REPLIED:
+            self._stop_escalation()
+            self._set(Timer.QUIET, QUIET_S)
+            self._set(Timer.QUIET_CAP, QUIET_CAP_S)
+        elif step.state is StepState.IDLE:
+            self._stop_escalation()
+            self._set(Timer.PROBE_DUE, PROBE_AFTER_S)
+        elif step.state is StepState.ENDED:
+            self._step_ended(step)
+
+    def _taken_up(self, step: _Step) -> None:
+        step.taken_up = self._now
+        self._limit(Timer.STEP_LIMIT)
+        self._limit(Timer.IDLE_LIMIT)
+        if self.state is RunState.CANCELLING and step.executing:
+            self._begin_escalation()
+
+    def _log_output(self, step: _Step, fact: facts.Fact) -> None:
+        late = step.over
+        if isinstance(fact, facts.Raised) and not late:
+            step.failure = Failure(
+                ename=fact.ename, evalue=fact.evalue, traceback=fact.traceback
+            )
+        self._append(self._body_of(fact, late=late), step)
+        if not late:
+            self._limit(Timer.IDLE_LIMIT)
+
+    def _body_of(self, fact: facts.Fact, *, late: bool) -> records.Body:
+        if isinstance(fact, facts.Stream):
+            return records.LogText(stream=fact.name, text=fact.text, late=late)
+        if isinstance(fact, facts.Display):
+            return self._output_of(fact, late=late)
+        if isinstance(fact, facts.DisplayUpdate):
+            return records.Updated(
+                display_id=fact.display_id, data=fact.data, metadata=fact.metadata
+            )
+        if isinstance(fact, facts.Clear):
+            return records.Cleared(wait=fact.wait)
+        assert isinstance(fact, facts.Raised)
+        return records.ErrorRaised(
+            ename=fact.ename, evalue=fact.evalue, traceback=fact.traceback, late=late
+        )
+
+    def _output_of(self, fact: facts.Display, *, late: bool) -> records.Output:
+        self._outputs += 1
+        return records.Output(
+            index=self._outputs - 1,
+            output_type="execute_result" if fact.is_result else "display_data",
+            data=fact.data,
+            metadata=fact.metadata,
+            display_id=fact.display_id,
+            execution_count=fact.execution_count,
+            late=late,
+        )
+
+    # -- input ---------------------------------------------------------------------------------
+
+    def _hold_prompt(self, step: _Step, fact: facts.InputRequested) -> None:
+        assert step.msg_id is not None
+        step.asked = fact
+        step.asked_number += 1
+        self._do.append(actions.RaiseBarrier(step.msg_id, step.asked_number))
+
+    def _on_barrier(self, event: events.BarrierPassed) -> None:
+        step = self._current_step(event.msg_id)
+        if step is None or event.prompt != step.asked_number:
+            return
+        before = step.take(StepEvent.BARRIER)
+        if before is not StepState.PROMPTED or self.state is RunState.CANCELLING:
+            return
+        assert step.asked is not None
+        self._prompts += 1
+        self.prompt = Prompt(
+            prompt_id=self._prompts, prompt=step.asked.prompt, password=step.asked.password
+        )
+        self._append(
+            records.InputAsked(
+                prompt_id=self._prompts, prompt=self.prompt.prompt, password=self.prompt.password
+            ),
+            step,
+        )
+        self._turn(RunEvent.PROMPTED)
+        self._stop(Timer.IDLE_LIMIT)
+        self._limit(Timer.INPUT_LIMIT)
+
+    def _on_input(self, event: events.InputGiven) -> None:
+        digest = hashlib.sha256(self.uid.encode() + event.value.encode(errors="replace")).digest()
+        if event.prompt_id is not None and self._answered == (event.prompt_id, digest):
+            return  # the same answer once more: its sender did not hear that it had arrived
+        prompt, step = self.prompt, self._steps[self._current]
+        if prompt is None or step.state is not StepState.WAITING:
+            raise NotWaiting("The run is not waiting for input; the text was not kept.")
+        if event.prompt_id not in {None, prompt.prompt_id}:
+            raise WrongPrompt(
+                f"The run waits for the answer to prompt {prompt.prompt_id}, not {event.prompt_id}."
+            )
+        step.take(StepEvent.INPUT)
+        assert step.msg_id is not None
+        self._answered = (prompt.prompt_id, digest)
+        self._append(
+            records.InputAnswered(
+                prompt_id=prompt.prompt_id, value=None if prompt.password else event.value
+            ),
+            step,
+        )
+        self._turn(RunEvent.ANSWERED)
+        self._stop(Timer.INPUT_LIMIT)
+        self._limit(Timer.IDLE_LIMIT)
+        self._do.append(actions.SendInput(step.msg_id, event.value))
+
+    # -- cancelling and limits -------------------------------------------------------------------
+
+    def _on_cancel(self, event: events.CancelAsked) -> None:
+        if self.finished:
+            return
+        if self.state is RunState.CANCELLING:
+            self._cancel_again(event)
+            return
+        self._escalates = event.escalate
+        self._grace_s = self._grace_s if event.grace_s is None else event.grace_s
+        reason = Reason(code="cancelled", message=event.message)
+        self._let_go(
+            RunEvent.CANCEL,
+            _Verdict(Outcome.CANCELLED, reason, EXIT_CANCELLED, StepOutcome.CANCELLED),
+        )
+
+    def _cancel_again(self, event: events.CancelAsked) -> None:
+        """Harmless when repeated, so the grace is not counted anew; but now it may escalate."""
+        if event.escalate and not self._escalates:
+            self._escalates = True
+            if self._worked is Escalation.INTERRUPT:
+                self._set(Timer.GRACE, self._grace_s if event.grace_s is None else event.grace_s)
+
+    def _strike(self, timer: Timer) -> None:
+        limit = getattr(self.plan.limits, timer.value)
+        reason = Reason(
+            code=f"{timer.value}_limit",
+            message=f"The {timer.value} limit of {limit:g} s was reached.",
+            limit=limit,
+            exit_code=EXIT_LIMIT,
+        )
+        self._let_go(
+            RunEvent.LIMIT, _Verdict(Outcome.TIMEOUT, reason, EXIT_LIMIT, StepOutcome.TIMED_OUT)
+        )
+
+    def _let_go(self, event: RunEvent, verdict: _Verdict) -> None:
+        """End the run now if it has not reached its kernel, else make the kernel let go of it."""
+        if self.state in {RunState.QUEUED, RunState.STARTING}:
+            self._finish(event, verdict.outcome, verdict.reason, verdict.exit_code)
+        elif self.state is not RunState.CANCELLING:
+            self._verdict = verdict
+            self.prompt = None
+            self._turn(event)
+            if self._steps[self._current].executing:
+                self._begin_escalation()
+
+    def _begin_escalation(self) -> None:
+        self._interrupt()
+        if self._escalates:
+            self._set(Timer.GRACE, self._grace_s)
+
+    def _interrupt(self) -> None:
+        self._worked = Escalation.INTERRUPT
+        self._do.append(actions.Interrupt())
+        self._set(Timer.AGAIN, self._again_s)
+        self._again_s = min(2 * self._again_s, AGAIN_MOST_S)
+
+    def _escalate(self) -> None:
+        """The grace is over: the next stronger means."""
+        self._stop(Timer.AGAIN)
+        if self._worked is Escalation.INTERRUPT:
+            self._worked = Escalation.TERMINATE
+            self._do.append(actions.Terminate())
+            self._set(Timer.GRACE, self.plan.kill_after_s)
+        else:
+            self._worked = Escalation.KILL
+            self._do.append(actions.Kill())
+
+    def _stop_escalation(self) -> None:
+        """The user's code is over; only a mark of the kernel is missing, which has own timers."""
+        self._stop(Timer.AGAIN)
+        self._stop(Timer.GRACE)
+
+    def _on_timer(self, event: events.TimerOver) -> None:
+        if self.finished:
+            return
+        step = self._steps[self._current] if self._current >= 0 else None
+        if event.timer in _LIMITS:
+            self._strike(event.timer)
+        elif step is not None and not step.over:
+            _TIMERS[event.timer](self, step)
+
+    def _again(self, step: _Step) -> None:
+        if step.executing:
+            self._interrupt()
+
+    def _grace_over(self, step: _Step) -> None:
+        if step.executing:
+            self._escalate()
+
+    def _probe(self, step: _Step) -> None:
+        assert step.msg_id is not None
+        self._do.append(actions.Probe(step.msg_id))
+        self._set(Timer.PROBE_OVER, PROBE_LIMIT_S)
+
+    def _give_up_idle(self, step: _Step) -> None:
+        self._append(records.Dropped(why="idle_missing", count=1), step)
+        self._give_up(step, Reason(code="idle_missing", message="The kernel never went idle."))
+
+    def _give_up_reply(self, step: _Step) -> None:
+        self._append(records.Dropped(why="reply_missing", count=1), step)
+        message = "The kernel went idle without a reply and does not answer."
+        self._give_up(step, Reason(code="reply_missing", message=message))
+
+    def _give_up(self, step: _Step, reason: Reason) -> None:
+        step.take(StepEvent.GRACE)
+        self._settle(step, StepOutcome.DIED)
+        self._finish(RunEvent.LOST, Outcome.LOST, reason, EXIT_ERROR)
+
+    def _on_probed(self, event: events.ProbeAnswered) -> None:
+        step = self._current_step(event.msg_id)
+        if step is not None and step.state is StepState.IDLE:
+            step.take(StepEvent.PROBED)
+            self._step_ended(step)
+
+    # -- the end of a step -----------------------------------------------------------------------
+
+    def _step_ended(self, step: _Step) -> None:
+        for timer in (Timer.QUIET, Timer.QUIET_CAP, Timer.PROBE_DUE, Timer.PROBE_OVER,
+                      Timer.STEP_LIMIT, Timer.IDLE_LIMIT, Timer.INPUT_LIMIT):  # fmt: skip
+            self._stop(timer)
+        self._stop_escalation()
+        self.prompt = None
+        reply = step.reply
+        if reply and reply.aborted and self._verdict is None and step.resent < RESENDS:
+            self._resend(step)
+            return
+        step.execution_count = reply.execution_count if reply else None
+        ending = self._judge(step, reply)
+        self._settle(step, ending.step_outcome, exit_code=ending.exit_code)
+        self._tell_phase(step)
+        if ending.outcome is Outcome.OK and ending.reason.code == "done":
+            self._go_on()
+        else:
+            self._finish(
+                RunEvent.LAST_STEP_ENDED, ending.outcome, ending.reason, ending.exit_code
+            )
+
+    def _go_on(self) -> None:
+        verdict = self._verdict
+        if self.state is RunState.CANCELLING and self._current + 1 < len(self._steps):
+            assert verdict is not None
+            self._finish(RunEvent.STEP_ENDED, verdict.outcome, verdict.reason, verdict.exit_code)
+            return
+        if self._current + 1 < len(self._steps):
+            self._turn(RunEvent.STEP_ENDED)
+        self._next_step()
+
+    def _resend(self, step: _Step) -> None:
+        step.resent += 1
+        step.state = StepState.PENDING  # a new request, so a new walk through the step table
+        self._turn(RunEvent.RESENT)
+        self._send(step)
+
+    def _judge(self, step: _Step, reply: facts.Replied | None) -> _Verdict:
+        """What the step's end means for the run: `ok` and `done` is to go on."""
+        if self._verdict is not None and self._worked is not None:
+            worked = replace(self._verdict.reason, worked=self._worked.value)
+            return replace(self._verdict, reason=worked)
+        if reply is not None and reply.status == "ok":
+            return _Verdict(Outcome.OK, Reason(code="done"), 0, StepOutcome.OK)
+        self._take_failure(step, reply)
+        assert step.failure is not None
+        status = exit_status(step.failure)
+        if status == 0:
+            return _Verdict(Outcome.OK, Reason(code="exited", exit_code=0), 0, StepOutcome.OK)
+        if step.plan.allow_error:
+            return _Verdict(
+                Outcome.OK, Reason(code="done"), status or EXIT_ERROR, StepOutcome.ALLOWED_ERROR
+            )
+        return _Verdict(
+            Outcome.ERROR,
+            self._error_reason(step, status),
+            status or EXIT_ERROR,
+            StepOutcome.ERROR,
+        )
+
+    def _take_failure(self, step: _Step, reply: facts.Replied | None) -> None:
+        """The iopub error is the first choice; kernels that send none have it in the reply."""
+        if step.failure is not None:
+            return
+        if reply is None:
+            step.failure = Failure(ename="NoReply", evalue="The kernel gave no reply.")
+        else:
+            step.failure = Failure(
+                ename=reply.ename,
+                evalue=reply.evalue or f"The kernel replied {reply.status!r}.",
+                traceback=reply.traceback,
+            )
+        self._append(
+            records.ErrorRaised(
+                ename=step.failure.ename,
+                evalue=step.failure.evalue,
+                traceback=step.failure.traceback,
+            ),
+            step,
+        )
+
+    def _error_reason(self, step: _Step, status: int | None) -> Reason:
+        failure = step.failure
+        assert failure is not None
+        if failure.ename == "StdinNotImplementedError" and not self.plan.allow_stdin:
+            return Reason(code="no_input", message="The code asked for input and none is given.")
+        message = f"{failure.ename}: {failure.evalue}".strip(": ")
+        if step.plan.phase == "build":
+            return Reason(code="build_failed", message=message, exit_code=status)
+        if status is not None:
+            return Reason(code="exit_code", message=message, exit_code=status)
+        return Reason(code="exception", message=message)
+
+    def _tell_phase(self, step: _Step) -> None:
+        """An edge that execute tells exactly once, before any output of the next phase."""
+        if step.plan.phase in {"clean", "build"} and step.exit_code is not None:
+            self._append(
+                records.PhaseFinished(phase=step.plan.phase, exit_code=step.exit_code), step
+            )
+
+    # -- the kernel is gone ----------------------------------------------------------------------
+
+    def _on_lost(self, event: events.KernelLost) -> None:
+        if self.finished:
+            return
+        ending = self._ending_of_loss(event)
+        if 0 <= self._current < len(self._steps) and not self._steps[self._current].over:
+            step = self._steps[self._current]
+            step.take(StepEvent.LOST)
+            self._settle(step, ending.step_outcome)
+        if not event.deleted:
+            what = "restarted" if event.reason.code == "kernel_restarted" else "died"
+            self._append(records.KernelEvent(what=what, message=event.reason.message))
+        self._finish(RunEvent.LOST, ending.outcome, ending.reason, ending.exit_code)
+
+    def _ending_of_loss(self, event: events.KernelLost) -> _Verdict:
+        """Whether we killed it for this run, somebody deleted it, or it died."""
+        ours = self._worked in {Escalation.TERMINATE, Escalation.KILL} or (
+            self._worked is not None and event.reason.signal == "SIGINT"
+        )
+        if self._verdict is not None and ours:
+            assert self._worked is not None
+            reason = replace(
+                self._verdict.reason,
+                worked=self._worked.value,
+                signal=event.reason.signal,
+            )
+            return replace(self._verdict, reason=reason)
+        if event.deleted:
+            return _Verdict(
+                Outcome.CANCELLED, event.reason, EXIT_CANCELLED, StepOutcome.CANCELLED
+            )
+        return _Verdict(
+            Outcome.LOST, event.reason, _exit_code_of_loss(event.reason), StepOutcome.DIED
+        )
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def _settle(self, step: _Step, outcome: StepOutcome, exit_code: int | None = None) -> None:
+        step.outcome = outcome
+        step.exit_code = exit_code
+        step.finished = self._now
+        self._append(
+            records.StepChanged(
+                state=outcome, execution_count=step.execution_count, exit_code=exit_code
+            ),
+            step,
+        )
+
+    def _finish(
+        self, event: RunEvent, outcome: Outcome, reason: Reason, exit_code: int
+    ) -> None:
+        for step in self._steps:
+            if step.outcome is StepOutcome.PENDING:
+                step.outcome = StepOutcome.NOT_RUN
+                self._append(records.StepChanged(state=step.outcome), step)
+        self.outcome, self.reason, self.exit_code = outcome, reason, exit_code
+        self.prompt = None
+        self._finished = self._now
+        self._turn(event, RunState.FINISHED)
+        self._append(
+            records.Completed(outcome=outcome.value, reason=reason, exit_code=exit_code)
+        )
+        self._do.append(actions.Release())
+
+    # -- small things ----------------------------------------------------------------------------
+
+    def _turn(self, event: RunEvent, expected: RunState | None = None) -> None:
+        after = next_run_state(self.state, event)
+        assert expected in {None, after}, f"{event} leads to {after}, not {expected}"
+        if after is not self.state:
+            self._enter(after)
+
+    def _enter(self, state: RunState) -> None:
+        self.state = state
+        self.history.append((state, self._now.wall))
+        self._append(
+            records.StateChanged(
+                state=state.value,
+                outcome=self.outcome.value if self.outcome else None,
+                reason=self.reason,
+            )
+        )
+
+    def _append(self, body: records.Body, step: _Step | None = None) -> None:
+        self._do.append(actions.Append(body, step.index if step else None))
+
+    def _set(self, timer: Timer, after_s: float) -> None:
+        self._do.append(actions.SetTimer(timer, after_s))
+
+    def _limit(self, timer: Timer) -> None:
+        """Start the timer of a limit, where the run has that limit."""
+        limit = getattr(self.plan.limits, timer.value)
+        if limit is not None and not self.finished:
+            self._set(timer, limit)
+
+    def _stop(self, timer: Timer) -> None:
+        if timer not in _LIMITS or getattr(self.plan.limits, timer.value) is not None:
+            self._do.append(actions.StopTimer(timer))
+
+    def _current_step(self, msg_id: MsgId) -> _Step | None:
+        if self._current < 0:
+            return None
+        step = self._steps[self._current]
+        return step if step.msg_id == msg_id else None
+
+    def _taken_actions(self) -> list[actions.Action]:
+        taken, self._do = self._do, []
+        return taken
+
+
+def exit_status(failure: Failure) -> int | None:
+    """The status of a `SystemExit` as the interpreter would give it; None for any other error."""
+    if failure.ename != "SystemExit":
+        return None
+    text = failure.evalue.strip()
+    if text in {"", "None", "False"}:
+        return 0
+    try:
+        return int(text) & 0xFF
+    except ValueError:
+        return EXIT_ERROR  # sys.exit("some text")
+
+
+def _exit_code_of_loss(reason: Reason) -> int:
+    """As a shell would tell it; never 0, for the run did not get to its end."""
+    if reason.signal is not None and reason.signal in signal.Signals.__members__:
+        return 128 + signal.Signals[reason.signal].value
+    return reason.exit_code or EXIT_ERROR
+
+
+_LIMITS = frozenset(
+    {
+        Timer.STEP_LIMIT,
+        Timer.RUN_LIMIT,
+        Timer.IDLE_LIMIT,
+        Timer.INPUT_LIMIT,
+        Timer.QUEUE_LIMIT,
+        Timer.START_LIMIT,
+    }
+)
+
+_TIMERS: Mapping[Timer, Callable[[Run, _Step], None]] = {
+    Timer.QUIET: Run._give_up_idle,
+    Timer.QUIET_CAP: Run._give_up_idle,
+    Timer.PROBE_DUE: Run._probe,
+    Timer.PROBE_OVER: Run._give_up_reply,
+    Timer.AGAIN: Run._again,
+    Timer.GRACE: Run._grace_over,
+}
+
+_STEP_EVENT_OF: Mapping[type, StepEvent] = {
+    facts.Busy: StepEvent.BUSY,
+    facts.Idle: StepEvent.IDLE,
+    facts.Replied: StepEvent.REPLY,
+    facts.InputRequested: StepEvent.PROMPT,
+    facts.Stream: StepEvent.OUTPUT,
+    facts.Display: StepEvent.OUTPUT,
+    facts.DisplayUpdate: StepEvent.OUTPUT,
+    facts.Clear: StepEvent.OUTPUT,
+    facts.Raised: StepEvent.OUTPUT,
+}
+
+_HANDLERS: Mapping[type[events.Event], Callable[[Run, Any], None]] = {
+    events.Admitted: Run._on_admitted,
+    events.KernelReady: Run._on_ready,
+    events.KernelSaid: Run._on_said,
+    events.BarrierPassed: Run._on_barrier,
+    events.ProbeAnswered: Run._on_probed,
+    events.InputGiven: Run._on_input,
+    events.CancelAsked: Run._on_cancel,
+    events.TimerOver: Run._on_timer,
+    events.KernelLost: Run._on_lost,
+}

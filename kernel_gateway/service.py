@@ -1,0 +1,224 @@
+"""Floor 2.5: the use cases, as one Protocol with its values.
+
+Every door (REST, WebSocket, headless, client library) calls these and nothing else. Implemented in
+process by `execution.local`; over HTTP by the client library. Knows what can be asked and what is
+answered; must not know how.
+
+All methods raise the errors of `errors.py`. Every call names its owner: what belongs to somebody
+else does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import NewType, Protocol
+
+from kernel_gateway.messaging.strict_json import Json
+from kernel_gateway.runs.answer import Answer, ConsoleItem, Cursor, Status
+from kernel_gateway.runs.plan import Limits, Mode, RunPlan
+from kernel_gateway.runs.records import Record, Seq
+from kernel_gateway.runs.view import RunView
+
+Owner = NewType("Owner", str)  # who a credential belongs to
+RunId = NewType("RunId", str)  # the client's name of a run, unique within (owner, session)
+RunUid = NewType("RunUid", str)  # ours, a UUID, unique for ever
+
+__all__ = [
+    "Answer",
+    "ConsoleItem",
+    "Cursor",
+    "ExecuteCall",
+    "ExecuteMode",
+    "KernelInfoView",
+    "KernelRequest",
+    "KernelSpecView",
+    "KernelSpecsView",
+    "KernelState",
+    "Limits",
+    "LogPage",
+    "Mode",
+    "Owner",
+    "Record",
+    "RunId",
+    "RunInfo",
+    "RunPlan",
+    "RunRequest",
+    "RunUid",
+    "Seq",
+    "Service",
+    "Status",
+]
+
+
+class KernelState(StrEnum):
+    """The states that Jupyter's clients know."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    RESTARTING = "restarting"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelRequest:
+    name: str | None = None  # kernelspec; None: the default one
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    start_limit_s: float | None = None  # None: the configured one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelInfoView:
+    """A kernel as it stands."""
+
+    id: str
+    name: str  # of its kernelspec
+    owner: Owner
+    state: KernelState
+    generation: int
+    last_activity: float  # wall clock
+    queue_length: int
+    connections: int = 0
+    reason: str | None = None  # of a death or a failed start
+    language_info: Mapping[str, Json] = field(default_factory=dict)  # once it has been ready
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelSpecView:
+    """A kind of kernel that can be started."""
+
+    name: str
+    display_name: str
+    language: str  # as its kernel.json names it; may be empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelSpecsView:
+    default: str  # what a `KernelRequest` without a name means; it need not be installed
+    specs: tuple[KernelSpecView, ...]  # by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A run to be created, or found again when its ID is known and its body the same."""
+
+    plan: RunPlan
+    kernel_id: str
+    run_id: RunId | None = None  # None: we assign one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """A run with its names, its place and its log's measures."""
+
+    id: RunId
+    uid: RunUid
+    owner: Owner
+    mode: Mode
+    kernel_id: str
+    kernel_name: str
+    generation: int | None
+    queue_position: int | None  # 0 = next; None when not queued
+    view: RunView
+    log_next: Seq  # the sequence number that the next record will get, as far as told
+    log_bytes: int  # of text stored
+    log_dropped: int  # bytes lost for good
+
+
+class ExecuteMode(StrEnum):
+    QUERY = "query"
+    CONTINUE = "continue"
+    INPUT = "input"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecuteCall:
+    """One call of the execute API. Which run it means is decided by kernel and run ID."""
+
+    kernel_id: str
+    mode: ExecuteMode
+    run_id: RunId | None
+    code: str = ""
+    wait_s: float = 2.0
+    after: Cursor | None = None  # None: behind the last answer given
+    prompt_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPage:
+    """Records behind a cursor, oldest first."""
+
+    records: tuple[Record, ...]
+    next: Seq  # give it as `after`
+    finished: bool  # the run is over and this page holds its last record (late ones apart)
+
+
+class Service(Protocol):
+    # -- kernels
+    async def kernelspecs(self) -> KernelSpecsView:
+        """What can be started at this moment; unreadable ones are left out."""
+
+    async def create_kernel(self, owner: Owner, request: KernelRequest) -> KernelInfoView:
+        """At once, before the kernel is there. `KernelSpecNotFound`, `TooManyKernels`."""
+
+    async def kernels(self, owner: Owner) -> list[KernelInfoView]: ...
+
+    async def kernel(self, owner: Owner, kernel_id: str) -> KernelInfoView:
+        """`KernelNotFound`."""
+
+    async def kernel_ready(self, owner: Owner, kernel_id: str) -> KernelInfoView:
+        """When the kernel has come up. `KernelDead` with the reason when it will not."""
+
+    async def delete_kernel(self, owner: Owner, kernel_id: str) -> None:
+        """Its runs end as cancelled; returns when the process is gone."""
+
+    async def interrupt_kernel(self, owner: Owner, kernel_id: str) -> None:
+        """Cancel the run in flight by interrupts only; harmless on an idle kernel."""
+
+    async def restart_kernel(self, owner: Owner, kernel_id: str) -> KernelInfoView:
+        """The run in flight ends as lost, queued ones go to the next generation. At once."""
+
+    # -- runs
+    async def submit(self, owner: Owner, request: RunRequest) -> RunInfo:
+        """Stored and queued when it returns. `RunIdConflict`, `QueueFull`, `KernelNotFound`."""
+
+    async def execute(self, owner: Owner, call: ExecuteCall) -> Answer:
+        """Waits until there is an end, a prompt, a finished phase or `wait_s` is over."""
+
+    async def run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunInfo:
+        """By run ID or uid. `RunNotFound`, `RunIdAmbiguous`, `RunExpired`."""
+
+    async def log(
+        self,
+        owner: Owner,
+        run_id: str,
+        *,
+        after: Seq = Seq(0),
+        wait_s: float = 0.0,
+        limit: int = 1000,
+        kernel_id: str | None = None,
+    ) -> LogPage:
+        """At most `limit` records behind `after`; waits up to `wait_s` for the first of them."""
+
+    async def blob(self, owner: Owner, run_id: str, artifact: str) -> bytes:
+        """The whole value that a `Spilled` stands for."""
+
+    async def give_input(
+        self, owner: Owner, run_id: str, value: str, prompt_id: int | None = None
+    ) -> None:
+        """`NotWaiting`, `WrongPrompt`."""
+
+    async def cancel(
+        self,
+        owner: Owner,
+        run_id: str,
+        *,
+        grace_s: float | None = None,
+        escalate: bool = True,
+        message: str = "cancelled",
+    ) -> RunInfo:
+        """Returns at once; a run that has reached its kernel is `cancelling` until it ends."""

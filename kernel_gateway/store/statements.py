@@ -1,0 +1,192 @@
+"""Every statement, by name. Parameters are named in each; none is ever put into text.
+
+Knows the tables. Must not know values (`rows.py`) nor when a statement is run.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
+
+from kernel_gateway.store.tables import keys, logs, plans, records, runs, sessions, tombstones
+
+# `of` instead of the column's name where a statement sets columns: those names mean new values.
+_OF_UID = runs.c.uid == bindparam("of")
+
+# -- runs: writing -------------------------------------------------------------------------------
+
+INSERT_RUN = insert(runs).values(
+    {
+        column: bindparam(column.name)
+        for column in runs.c
+        if column is not runs.c.number
+    }
+).returning(runs.c.number)
+
+INSERT_PLAN = insert(plans).values(run=bindparam("run"), plan=bindparam("plan"))
+
+INSERT_LOG = insert(logs).values(run=bindparam("run"), next=1, bytes=0, dropped=0)
+
+#: No row: the run is not there yet.
+UPDATE_RUN = (
+    update(runs)
+    .where(_OF_UID)
+    .values(
+        kernel_name=bindparam("kernel_name"),
+        generation=bindparam("generation"),
+        finished=bindparam("finished"),
+        view=bindparam("view"),
+        expires_at=bindparam("expires_at"),
+    )
+)
+
+# -- runs: reading -------------------------------------------------------------------------------
+
+_RUNS = select(
+    runs, plans.c.plan, logs.c.next, logs.c.bytes, logs.c.dropped
+).select_from(runs.join(plans).join(logs, logs.c.run == runs.c.number))
+
+
+def _newest_first(*where: ColumnElement[bool]) -> Select[tuple[object, ...]]:
+    return _RUNS.where(*where).order_by(runs.c.number.desc())
+
+
+_MINE = runs.c.owner == bindparam("owner")
+
+RUN_BY_UID = _RUNS.where(_MINE, runs.c.uid == bindparam("uid"))
+RUNS_BY_ID = _newest_first(_MINE, runs.c.run_id == bindparam("run_id"))
+RUN_OF_SESSION = _newest_first(
+    _MINE, runs.c.run_id == bindparam("run_id"), runs.c.session == bindparam("session")
+).limit(1)
+RUNS_OF_OWNER = _newest_first(_MINE).limit(bindparam("limit"))
+RUNS_OF_SESSION = _newest_first(_MINE, runs.c.session == bindparam("session")).limit(
+    bindparam("limit")
+)
+UNFINISHED_RUNS = _RUNS.where(runs.c.finished.is_(False)).order_by(runs.c.number)
+
+# -- log -----------------------------------------------------------------------------------------
+
+#: Makes room for records behind the last one. No row: the run is unknown, or `first` is not next.
+EXTEND_LOG = (
+    update(logs)
+    .where(
+        logs.c.run == select(runs.c.number).where(_OF_UID).scalar_subquery(),
+        logs.c.next == bindparam("first"),
+    )
+    .values(next=bindparam("then"), bytes=bindparam("size"), dropped=bindparam("lost"))
+    .returning(logs.c.run)
+)
+
+MEASURE_LOG = (
+    update(logs)
+    .where(logs.c.run == select(runs.c.number).where(_OF_UID).scalar_subquery())
+    .values(bytes=bindparam("size"), dropped=bindparam("lost"))
+    .returning(logs.c.run)
+)
+
+LOG_NEXT = select(logs.c.next).join(runs, runs.c.number == logs.c.run).where(_OF_UID)
+
+INSERT_RECORD = insert(records).values({column: bindparam(column.name) for column in records.c})
+
+_LOG = select(
+    records.c.seq,
+    records.c.at,
+    records.c.step,
+    records.c.kind,
+    records.c.stream,
+    records.c.late,
+    records.c.body,
+).where(
+    records.c.run
+    == select(runs.c.number).where(runs.c.uid == bindparam("uid")).scalar_subquery()
+)
+
+RECORDS_AFTER = (
+    _LOG.where(records.c.seq > bindparam("after"))
+    .order_by(records.c.seq)
+    .limit(bindparam("limit"))
+)
+
+LAST_RECORDS = _LOG.order_by(records.c.seq.desc()).limit(bindparam("limit"))
+
+# -- removal -------------------------------------------------------------------------------------
+
+RUN_TO_REMOVE = select(
+    runs.c.number, runs.c.run_id, runs.c.owner, runs.c.expires_at
+).where(_OF_UID)
+
+INSERT_TOMBSTONE = insert(tombstones).values(
+    {column: bindparam(column.name) for column in tombstones.c}
+)
+
+#: In this order: the run is referred to by the others.
+DELETE_RUN = (
+    delete(plans).where(plans.c.run == bindparam("number")),
+    delete(logs).where(logs.c.run == bindparam("number")),
+    delete(runs).where(runs.c.number == bindparam("number")),
+)
+
+IS_REMOVED = select(tombstones.c.run).where(tombstones.c.uid == bindparam("of"))
+
+IS_EXPIRED = select(tombstones.c.run).where(
+    tombstones.c.owner == bindparam("owner"),
+    (tombstones.c.uid == bindparam("name")) | (tombstones.c.run_id == bindparam("name")),
+).limit(1)
+
+EXPIRED_RUNS = (
+    select(runs.c.uid)
+    .where(runs.c.expires_at <= bindparam("now"))
+    .order_by(runs.c.expires_at)
+    .limit(bindparam("limit"))
+)
+
+NEXT_TO_ERASE = (
+    select(tombstones.c.run, tombstones.c.uid).where(tombstones.c.erased.is_(False)).limit(1)
+)
+
+ERASE_RECORDS = delete(records).where(
+    records.c.run == bindparam("number"),
+    records.c.seq
+    < select(func.min(records.c.seq)).where(records.c.run == bindparam("number")).scalar_subquery()
+    + bindparam("count"),
+)
+
+MARK_ERASED = (
+    update(tombstones).where(tombstones.c.run == bindparam("number")).values(erased=True)
+)
+
+FORGET_EXPIRED = delete(tombstones).where(
+    tombstones.c.until <= bindparam("now"), tombstones.c.erased.is_(True)
+)
+
+# -- sessions and keys ---------------------------------------------------------------------------
+
+INSERT_SESSION = insert(sessions).values({c: bindparam(c.name) for c in sessions.c})
+UPDATE_SESSION = (
+    update(sessions)
+    .where(sessions.c.id == bindparam("of"))
+    .values({c: bindparam(c.name) for c in sessions.c if c is not sessions.c.id})
+)
+SESSION = select(sessions).where(sessions.c.id == bindparam("id"))
+SESSIONS_OF_OWNER = (
+    select(sessions)
+    .where(sessions.c.owner == bindparam("owner"))
+    .order_by(sessions.c.created_at.desc(), sessions.c.id)
+)
+SESSIONS_NOT_ENDED = (
+    select(sessions)
+    .where(sessions.c.ended_at.is_(None))
+    .order_by(sessions.c.created_at, sessions.c.id)
+)
+
+INSERT_KEY = insert(keys).values({c: bindparam(c.name) for c in keys.c})
+UPDATE_KEY = (
+    update(keys)
+    .where(keys.c.access_key == bindparam("of"))
+    .values({c: bindparam(c.name) for c in keys.c if c is not keys.c.access_key})
+)
+KEY = select(keys).where(keys.c.access_key == bindparam("access_key"))
+KEYS_OF_OWNER = (
+    select(keys)
+    .where(keys.c.owner == bindparam("owner"))
+    .order_by(keys.c.created_at.desc(), keys.c.access_key)
+)

@@ -1,0 +1,1 @@
+"""The routes that Jupyter's clients know, in their shapes."""

@@ -1,0 +1,42 @@
+"""What a deployer can choose about the HTTP door, as plain frozen values.
+
+Knows names, units and defaults. Must not know where they come from (`config.py` reads them from
+traitlets) nor what is done with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kernel_gateway.service import Owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    #: Opens every route. Never empty.
+    token: str = field(repr=False)  # a repr gets into logs
+    #: Whom that token belongs to.
+    owner: Owner = Owner("local")
+    #: Address to listen on; `*` is every one. `localhost` is both loopback addresses.
+    ip: str = "127.0.0.1"
+    #: 0: any free one.
+    port: int = 8888
+    #: How many ports after `port` are tried when it is taken.
+    port_retries: int = 50
+    #: Names that a Host header may carry beside those of the loopback. While we listen on the
+    #: loopback alone every other name is refused; elsewhere they are checked when there are any.
+    allowed_hosts: tuple[str, ...] = ()
+    #: Variables of `env` in `POST /api/kernels` that are passed on, beside those named `KERNEL_*`.
+    allowed_env: tuple[str, ...] = ()
+    #: The most that a client can ask for by `KERNEL_LAUNCH_TIMEOUT`, in seconds.
+    max_start_limit_s: float = 300.0
+    #: Request bodies above this are refused before they are read.
+    max_body_bytes: int = 64 * 2**20
+    #: The code of one run, UTF-8.
+    max_code_bytes: int = 32 * 2**20
+    #: Request line and headers together.
+    max_header_bytes: int = 64 * 2**10
+    #: A connection that has sent no complete header for so long is closed, idle ones too.
+    header_timeout_s: float = 75.0
+    #: A request whose body is not complete after so long is given up.
+    body_timeout_s: float = 300.0

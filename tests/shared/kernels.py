@@ -1,0 +1,229 @@
+"""What tests of kernels share: a listener that keeps all it is told, and a bench to start kernels.
+
+`Bench` comes with a dialect, so that one test speaks to a fake and to ipykernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
+
+from kernel_gateway.kernels.kernel import Generation, KernelExit, KernelId, LaunchRequest
+from kernel_gateway.messaging.facts import Idle, KernelInfo, Replied, Stream, fact_of
+from kernel_gateway.messaging.message import Channel, Message, MsgId, Request, execute_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kernel_gateway.kernels.kernel import Kernel, KernelListener, Launcher
+    from kernel_gateway.messaging.facts import Fact
+
+#: Ends a test that hangs; nothing is expected to take a tenth of it.
+HANG_LIMIT_S = 30.0
+
+_ids = count(1)
+
+
+class Recorder:
+    """A `KernelListener` that keeps everything in order; `until` waits for what is to come."""
+
+    def __init__(self) -> None:
+        self.told: list[KernelInfo | Message | KernelExit] = []
+        self._changed = asyncio.Event()
+
+    def on_ready(self, info: KernelInfo) -> None:
+        self._tell(info)
+
+    def on_message(self, message: Message) -> None:
+        self._tell(message)
+
+    def on_dead(self, exit: KernelExit) -> None:  # noqa: A002 - the seam's name
+        self._tell(exit)
+
+    @property
+    def messages(self) -> list[Message]:
+        return [told for told in self.told if isinstance(told, Message)]
+
+    @property
+    def exits(self) -> list[KernelExit]:
+        return [told for told in self.told if isinstance(told, KernelExit)]
+
+    def of(self, msg_id: MsgId) -> list[Message]:
+        return [message for message in self.messages if message.parent_id == msg_id]
+
+    def facts(self, msg_id: MsgId) -> list[Fact]:
+        return [fact for message in self.of(msg_id) if (fact := fact_of(message))]
+
+    def stdout(self, msg_id: MsgId) -> str:
+        facts = self.facts(msg_id)
+        return "".join(f.text for f in facts if isinstance(f, Stream) and f.name == "stdout")
+
+    def reply(self, msg_id: MsgId) -> Replied:
+        (reply,) = [fact for fact in self.facts(msg_id) if isinstance(fact, Replied)]
+        return reply
+
+    async def until(self, happened: Callable[[], object]) -> None:
+        async with asyncio.timeout(HANG_LIMIT_S):
+            while not happened():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def ready(self) -> KernelInfo:
+        def infos() -> list[KernelInfo]:
+            return [told for told in self.told if isinstance(told, KernelInfo)]
+
+        await self.until(lambda: infos() or self.exits)
+        assert infos(), self.exits
+        return infos()[0]
+
+    async def dead(self) -> KernelExit:
+        await self.until(lambda: self.exits)
+        return self.exits[0]
+
+    async def ended(self, msg_id: MsgId) -> Replied:
+        """Reply and idle are there, in either order."""
+
+        def kinds() -> set[type]:
+            return {type(fact) for fact in self.facts(msg_id)}
+
+        await self.until(lambda: {Replied, Idle} <= kinds())
+        return self.reply(msg_id)
+
+    async def message(self, msg_type: str, parent: MsgId) -> Message:
+        def found() -> list[Message]:
+            return [m for m in self.of(parent) if m.header.msg_type == msg_type]
+
+        await self.until(found)
+        return found()[0]
+
+    def _tell(self, what: KernelInfo | Message | KernelExit) -> None:
+        self.told.append(what)
+        self._changed.set()
+
+
+class Dialect(Protocol):
+    """The code that makes a kernel do something."""
+
+    def prints(self, text: str) -> str: ...
+    def raises(self, ename: str, evalue: str) -> str: ...
+    def asks(self, prompt: str) -> str:
+        """Then prints the answer."""
+
+    def asks_password(self, prompt: str) -> str: ...
+    def shows_and_updates(self, first: str, second: str) -> str: ...
+    def sleeps(self) -> str:
+        """Prints `sleeping`, then sleeps until it is interrupted."""
+
+    def exits(self, code: int) -> str:
+        """Prints `bye`, then the process ends."""
+
+
+class Script:
+    """For `FakeKernel`."""
+
+    def prints(self, text: str) -> str:
+        return f"print {text}"
+
+    def raises(self, ename: str, evalue: str) -> str:
+        return f"raise {ename} {evalue}"
+
+    def asks(self, prompt: str) -> str:
+        return f"input {prompt}\necho"
+
+    def asks_password(self, prompt: str) -> str:
+        return f"password {prompt}\necho"
+
+    def shows_and_updates(self, first: str, second: str) -> str:
+        return f"show d1 {first}\nupdate d1 {second}"
+
+    def sleeps(self) -> str:
+        return "print sleeping\nsleep"
+
+    def exits(self, code: int) -> str:
+        return f"print bye\nexit {code}"
+
+
+class Python:
+    """For ipykernel."""
+
+    def prints(self, text: str) -> str:
+        return f"print({text!r})"
+
+    def raises(self, ename: str, evalue: str) -> str:
+        return f"raise {ename}({evalue!r})"
+
+    def asks(self, prompt: str) -> str:
+        return f"print(input({prompt!r}))"
+
+    def asks_password(self, prompt: str) -> str:
+        return f"import getpass; print(getpass.getpass({prompt!r}))"
+
+    def shows_and_updates(self, first: str, second: str) -> str:
+        raw = "{{'text/plain': {!r}}}"
+        return (
+            f"from IPython.display import display\n"
+            f"h = display({raw.format(first)}, raw=True, display_id='d1')\n"
+            f"h.update({raw.format(second)}, raw=True)"
+        )
+
+    def sleeps(self) -> str:
+        return "import time; print('sleeping', flush=True); time.sleep(600)"
+
+    def exits(self, code: int) -> str:
+        # A flush only hands the text to libzmq's thread; ended at once, that thread loses it.
+        return f"import os, time; print('bye', flush=True); time.sleep(0.05); os._exit({code})"
+
+
+@dataclass(slots=True)
+class Bench:
+    launcher: Launcher
+    dialect: Dialect
+    kernel_id: KernelId = field(default_factory=lambda: KernelId(str(uuid4())))
+
+    def launch(self, listener: KernelListener | None = None, **fields: Any) -> Started:
+        """`fields` are those of `LaunchRequest`."""
+        recorder = Recorder()
+        request = {
+            "kernel_id": self.kernel_id,
+            "generation": Generation(1),
+            "spec_name": self.launcher.default_spec(),
+            **fields,
+        }
+        kernel = self.launcher.launch(LaunchRequest(**request), listener or recorder)
+        return Started(kernel, recorder)
+
+    async def ready(self, **fields: Any) -> Started:
+        started = self.launch(**fields)
+        await started.recorder.ready()
+        return started
+
+
+@dataclass(slots=True)
+class Started:
+    kernel: Kernel
+    recorder: Recorder
+
+    def send(self, code: str, *, allow_stdin: bool = False, stop_on_error: bool = False) -> MsgId:
+        msg_id = MsgId(f"m{next(_ids)}")
+        request = execute_request(
+            msg_id, code, allow_stdin=allow_stdin, stop_on_error=stop_on_error
+        )
+        self.kernel.send(request)
+        return msg_id
+
+    async def run(self, code: str) -> MsgId:
+        """Execute and await reply and idle."""
+        msg_id = self.send(code)
+        await self.recorder.ended(msg_id)
+        return msg_id
+
+    async def printed(self, msg_id: MsgId, text: str) -> None:
+        await self.recorder.until(lambda: text in self.recorder.stdout(msg_id))
+
+    def ask(self, channel: Channel) -> MsgId:
+        msg_id = MsgId(f"info{next(_ids)}")
+        self.kernel.send(Request(channel=channel, msg_id=msg_id, msg_type="kernel_info_request"))
+        return msg_id
