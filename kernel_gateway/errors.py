@@ -6,6 +6,7 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
     ├── CallerFault                 the caller can mend it
     │   ├── BadJson                 400 bad_json
     │   ├── InvalidField            422 invalid_field       (all faults at once, by path)
+    │   ├── NotebookUnreadable      422 notebook_unreadable
     │   ├── Unauthorized            401 unauthorized
     │   ├── HostRefused             403 host_refused
     │   ├── NotFound                404
@@ -75,6 +76,13 @@ class InvalidField(CallerFault):
     def __init__(self, fields: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{path}: {fault}" for path, fault in fields.items()))
         self.fields = dict(fields)
+
+
+class NotebookUnreadable(CallerFault):
+    """It is no notebook, or one that no version of nbformat we know allows."""
+
+    code = "notebook_unreadable"
+    status = 422
 
 
 class Unauthorized(CallerFault):

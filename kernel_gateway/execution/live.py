@@ -26,7 +26,7 @@ from kernel_gateway.store.values import AppendRecords, PutRun, StoredRun, Write
 
 if TYPE_CHECKING:
     from kernel_gateway.errors import GatewayError
-    from kernel_gateway.execution.clock import Handle
+    from kernel_gateway.execution.clock import Clock, Handle
     from kernel_gateway.runs.events import Instant, Timer
 
 KEPT_CHARS = 2**16  # of a finished run's log that stays in memory
@@ -57,6 +57,7 @@ class LiveRun:
         machine: Run,
         log: Log,
         store: Store,
+        clock: Clock,
         *,
         tail_chars: int,
         retention_s: float,
@@ -70,6 +71,7 @@ class LiveRun:
         self.answering = asyncio.Lock()  # two clients without places share the console, in pieces
         self.told = Seq(0)
         self._store = store
+        self._clock = clock
         self._tail: deque[Record] = deque()
         self._tail_chars = 0
         self._tail_limit = tail_chars
@@ -180,15 +182,13 @@ class LiveRun:
 
     async def changed(self, wait_s: float) -> None:
         """Returns when something was told, or the time is over."""
-        if wait_s <= 0:
-            return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
+        over = self._clock.call_later(wait_s, lambda: _let_go(waiter))
         try:
-            await asyncio.wait_for(waiter, wait_s)
-        except TimeoutError:
-            pass
+            await waiter
         finally:
+            over.cancel()
             self._waiters.discard(waiter)
 
     def follow(self) -> None:
@@ -202,9 +202,13 @@ class LiveRun:
 
     def _wake(self) -> None:
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            _let_go(waiter)
         self._waiters.clear()
+
+
+def _let_go(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def info_of(run: StoredRun, queue_position: int | None = None) -> RunInfo:

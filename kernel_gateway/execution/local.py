@@ -13,7 +13,7 @@ import logging
 import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from kernel_gateway.errors import (
     Draining,
@@ -34,7 +34,6 @@ from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.kernels.kernel import KernelId, Launcher
 from kernel_gateway.messaging.message import MsgId
-from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.runs import events
 from kernel_gateway.runs.answer import Answer, Cursor, Standing, Status, answer
 from kernel_gateway.runs.log import Log
@@ -269,6 +268,7 @@ class LocalService:
             machine,
             Log(self._settings.log),
             self._store,
+            self._clock,
             tail_chars=self._settings.tail_chars,
             retention_s=self._settings.retention_s,
         )
@@ -291,8 +291,9 @@ class LocalService:
 
     def _forget_old(self) -> None:
         """The store has them; a run that has not ended is never forgotten."""
-        for uid, live in list(self._live.items()):
-            if len(self._live) <= self._settings.recent_runs or not live.over:
+        while len(self._live) > self._settings.recent_runs:
+            uid, oldest = next(iter(self._live.items()))
+            if not oldest.over:
                 return
             del self._live[uid]
 
@@ -492,4 +493,4 @@ def _is_full(found: LiveRun | _Past, given: Answer) -> bool:
 
 def digest_of(plan: RunPlan) -> str:
     """Of all that decides what is executed: two runs of one digest do the same."""
-    return hashlib.sha256(encode(asdict(plan))).hexdigest()
+    return hashlib.sha256(repr(plan).encode()).hexdigest()

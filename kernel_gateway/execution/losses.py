@@ -6,20 +6,20 @@ from kernel_gateway.kernels.kernel import KernelExit
 from kernel_gateway.runs.records import Reason
 
 
-def reason_of(exit: KernelExit) -> Reason:
+def reason_of(end: KernelExit) -> Reason:
     """The reason of a run that was in flight, or waited for this start."""
-    if exit.start_fault is not None:
+    if end.start_fault is not None:
         return Reason(
             code="kernel_start_failed",
-            message=_with_tail(f"The kernel did not start: {exit.start_fault}", exit.stderr_tail),
-            signal=exit.signal,
-            exit_code=exit.exit_code,
+            message=_with_tail(f"The kernel did not start: {end.start_fault}", end.stderr_tail),
+            signal=end.signal,
+            exit_code=end.exit_code,
         )
     return Reason(
         code="kernel_died",
-        message=f"The kernel died ({how(exit)}).",
-        signal=exit.signal,
-        exit_code=exit.exit_code,
+        message=f"The kernel died ({how(end)}).",
+        signal=end.signal,
+        exit_code=end.exit_code,
     )
 
 
@@ -27,11 +27,11 @@ RESTARTED = Reason(code="kernel_restarted", message="The kernel was restarted.")
 DELETED = Reason(code="cancelled", message="The kernel was deleted.")
 
 
-def how(exit: KernelExit) -> str:
-    if exit.signal is not None:
-        return f"killed by {exit.signal}"
-    if exit.exit_code is not None:
-        return f"exit code {exit.exit_code}"
+def how(end: KernelExit) -> str:
+    if end.signal is not None:
+        return f"killed by {end.signal}"
+    if end.exit_code is not None:
+        return f"exit code {end.exit_code}"
     return "nothing is known of its end"
 
 

@@ -70,9 +70,9 @@ class _Listener:
         if self._current:
             self.session._on_message(message)
 
-    def on_dead(self, exit: KernelExit) -> None:
+    def on_dead(self, how: KernelExit) -> None:
         if self._current:
-            self.session._on_dead(exit)
+            self.session._on_dead(how)
 
 
 @dataclass(slots=True)
@@ -226,19 +226,24 @@ class KernelSession:
             self._begin(live)
         self._dispatch()
 
-    def _on_dead(self, exit: KernelExit) -> None:
+    def _on_dead(self, how: KernelExit) -> None:
         """Everything it had still sent has been told before."""
         self._kernel = None
         self._questions.clear()
         self._prompts.clear()
         self.queue.kernel_gone()
         self._touch()
-        reason = RESTARTED if self._restart_wanted else reason_of(exit)
-        if exit.start_fault is not None and not self._deleted and not self._restart_wanted:
+        reason = self._reason_of(how)
+        if how.start_fault is not None and not self._deleted and not self._restart_wanted:
             self._close(reason, deleted=False)
         self._end_in_flight(reason, deleted=self._deleted)
         if not self._deleted and self.queue.slot is not Slot.CLOSED:
             self._replace(reason)
+
+    def _reason_of(self, how: KernelExit) -> Reason:
+        if self._deleted:
+            return DELETED
+        return RESTARTED if self._restart_wanted else reason_of(how)
 
     def _end_in_flight(self, reason: Reason, *, deleted: bool) -> None:
         live = self.queue.in_flight

@@ -12,7 +12,7 @@ class EngineSettings:
     queue_bound: int = 1000  # runs that may wait for one kernel; above, 429
     max_kernels: int | None = None  # of the whole gateway; None: no limit
     start_limit_s: float = 60.0  # for a kernel to come up
-    shutdown_grace_s: float = 3.0  # between a polite shutdown and SIGTERM
+    shutdown_grace_s: float = 1.0  # between a polite shutdown and SIGTERM
     restart_limit: int = 5  # deaths in a row, no run having ended well between them
     restart_backoff_s: float = 0.5  # before the second restart in a row; doubles with each
     restart_backoff_most_s: float = 8.0

@@ -52,7 +52,7 @@ class KernelListener(Protocol):
     def on_message(self, message: Message) -> None:
         """From any channel, in the order of arrival on that channel."""
 
-    def on_dead(self, exit: KernelExit) -> None:
+    def on_dead(self, how: KernelExit) -> None:
         """The process is gone and everything it had still sent has been told."""
 
 

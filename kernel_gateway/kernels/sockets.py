@@ -94,7 +94,7 @@ class DrainedSocket:
             frames = self._received()
             if frames is None:
                 return False
-            self._on_frames(frames)
+            self._tell(frames)
             room -= sum(map(len, frames))
             if room < 0:
                 break
@@ -113,12 +113,15 @@ class DrainedSocket:
 
     def _drain(self) -> None:
         self._scheduled = False
-        more = True  # also when the listener raises: no other edge will tell of what is left
+        if self.drain_batch():
+            self._schedule()
+
+    def _tell(self, frames: Frames) -> None:
         try:
-            more = self.drain_batch()
-        finally:
-            if more:
-                self._schedule()
+            self._on_frames(frames)
+        except Exception:
+            self._schedule()  # no other edge will tell of what is left
+            raise
 
     def _received(self) -> Frames | None:
         if self._sock.closed:  # by the listener, or between two batches

@@ -262,7 +262,7 @@ def _show_dropped(record: Record, body: records.Dropped) -> Iterator[ConsoleItem
 
 
 def _show_kernel(record: Record, body: records.KernelEvent) -> Iterator[ConsoleItem]:
-    yield _notice(record, "error", f"The kernel {body.what}. {body.message}".strip())
+    yield _notice(record, "error", body.message or f"The kernel {body.what}.")
 
 
 def _show_completed(record: Record, body: records.Completed) -> Iterator[ConsoleItem]:

@@ -1,7 +1,7 @@
 """What a run leaves behind, one value a kind of record.
 
-A record is a body with a sequence number, the wall-clock time and the step it belongs to. Bodies are
-what every reader sees: console, `/log`, events, webhooks, the output notebook. Knows shapes and
+A record is a body with a sequence number, the wall-clock time and the step it belongs to. Bodies
+are what every reader sees: console, `/log`, events, webhooks, the output notebook. Knows shapes and
 their JSON; must not know how a record comes to be (`run.py`, `log.py`) or who reads it.
 """
 
@@ -86,12 +86,14 @@ class Updated:
     data: Mapping[str, Json]
     metadata: Mapping[str, Json]
     spilled: Mapping[str, Spilled] | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleared:
     kind: ClassVar[str] = "clear"
     wait: bool
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +139,11 @@ class Dropped:
     """Something is missing, and how much. Nothing is ever missing without it."""
 
     kind: ClassVar[str] = "dropped"
-    why: str  # line_too_long, log_limit, idle_missing
+    why: str  # line_too_long, log_limit, idle_missing, reply_missing
     bytes: int | None = None  # of this loss; for log_limit the total so far
     count: int | None = None
     stream: str | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +204,7 @@ class Record:
 
 
 def body_json(body: Body) -> dict[str, Json]:
-    """The fields of a body, absent rather than null; the kind and the sequence number are not in."""
+    """The fields of a body, absent rather than null; without kind and sequence number."""
     return _object(body)
 
 

@@ -8,6 +8,7 @@ who reads the log. The order of actions matters: what is logged first is told fi
 from __future__ import annotations
 
 import hashlib
+import re
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,6 @@ from kernel_gateway.runs import actions, events, records
 from kernel_gateway.runs.events import Instant, Timer
 from kernel_gateway.runs.plan import RunPlan, StepPlan
 from kernel_gateway.runs.records import Reason
-from kernel_gateway.runs.view import Failure, Outcome, Prompt, RunView, StepOutcome, StepView
 from kernel_gateway.runs.state import (
     STEP_OVER,
     RunEvent,
@@ -31,6 +31,7 @@ from kernel_gateway.runs.state import (
     next_run_state,
     next_step_state,
 )
+from kernel_gateway.runs.view import Failure, Outcome, Prompt, RunView, StepOutcome, StepView
 
 QUIET_S = 1.0  # iopub without a word after the reply: the idle will not come
 QUIET_CAP_S = 10.0  # ... however much is still said
@@ -38,6 +39,7 @@ PROBE_AFTER_S = 0.1  # a reply is mostly this close behind its idle
 PROBE_LIMIT_S = 10.0
 AGAIN_FIRST_S = 0.3  # kernels swallow interrupts now and then; repeated at growing distances
 AGAIN_MOST_S = 2.0
+MESSAGE_CHARS = 1000  # of a reason; an exception can carry megabytes, its record has them
 RESENDS = 5  # of a step that came back aborted because of somebody else's error
 
 EXIT_ERROR, EXIT_LIMIT, EXIT_CANCELLED = 1, 124, 130
@@ -59,6 +61,7 @@ class _Step:
     outcome: StepOutcome = StepOutcome.PENDING
     msg_id: MsgId | None = None
     resent: int = 0
+    ran: bool = False  # it printed or asked: what comes back aborted now was executed in part
     reply: facts.Replied | None = None
     failure: Failure | None = None
     asked: facts.InputRequested | None = None
@@ -80,12 +83,16 @@ class _Step:
 
     @property
     def executing(self) -> bool:
-        """The kernel works on it and owes both marks or one of them to an interrupt."""
-        return self.taken_up is not None and self.state in {
-            StepState.RUNNING,
-            StepState.PROMPTED,
-            StepState.WAITING,
-        }
+        """The kernel works on it, so that an interrupt will hit it and nothing else."""
+        return self.state in {StepState.RUNNING, StepState.PROMPTED, StepState.WAITING}
+
+    @property
+    def untouched(self) -> bool:
+        """The kernel gave it back without having executed any of it: it may be sent again."""
+        reply = self.reply
+        return (
+            reply is not None and reply.aborted and reply.execution_count is None and not self.ran
+        )
 
     def view(self) -> StepView:
         return StepView(
@@ -119,7 +126,7 @@ class _Verdict:
     step_outcome: StepOutcome
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """`<Run 5fac RUNNING step 2/3>`. Not reentrant: one event at a time."""
 
@@ -147,6 +154,8 @@ class Run:
     _prompts: int = 0
     _answered: tuple[int, bytes] | None = None  # last answer's prompt and digest
     _outputs: int = 0
+    _is_stream: bool = False
+    _timers: set[Timer] = field(default_factory=set)  # that run now
     _now: Instant = Instant(0.0, 0.0)
     _do: list[actions.Action] = field(default_factory=list)
 
@@ -189,7 +198,7 @@ class Run:
             prompt=self.prompt,
             steps=tuple(step.view() for step in self._steps),
             history=tuple(self.history),
-            is_stream=self._outputs > 1,
+            is_stream=self._is_stream,
         )
 
     @property
@@ -199,19 +208,18 @@ class Run:
     # -- its turn ------------------------------------------------------------------------------
 
     def _on_admitted(self, event: events.Admitted) -> None:
-        if self.finished:
+        if self._too_late(RunEvent.ADMITTED):
             return
-        self._stop(Timer.QUEUE_LIMIT)
         self._turn(RunEvent.ADMITTED)
+        self._stop(Timer.QUEUE_LIMIT)
         self._limit(Timer.START_LIMIT)
 
     def _on_ready(self, event: events.KernelReady) -> None:
-        if self.finished:
+        if self._too_late(RunEvent.READY):
             return
-        self._stop(Timer.QUEUE_LIMIT)
-        self._stop(Timer.START_LIMIT)
-        self._started = self._now
         self._turn(RunEvent.READY)
+        self._started = self._now
+        self._stop(Timer.QUEUE_LIMIT, Timer.START_LIMIT)
         self._limit(Timer.RUN_LIMIT)
         self._next_step()
 
@@ -235,6 +243,7 @@ class Run:
         step.reply = None
         step.failure = None
         step.taken_up = None
+        step.ran = False
         self._by_msg_id[step.msg_id] = step
         step.take(StepEvent.SENT)
         if step.started is None:
@@ -250,15 +259,12 @@ class Run:
         kind = _STEP_EVENT_OF.get(type(event.fact))
         if step is None or kind is None:
             return
-        if event.msg_id != step.msg_id:  # of an attempt that came back aborted
-            kind = StepEvent.OUTPUT if kind is StepEvent.OUTPUT else None
-        if kind is not None:
-            self._step_heard(step, kind, event.fact)
+        if event.msg_id == step.msg_id:
+            self._heard(step, kind, event.fact)
+        elif kind is StepEvent.OUTPUT:  # of an attempt that came back aborted
+            self._append(self._body_of(event.fact, late=step.over), step)
 
-    def _step_heard(self, step: _Step, kind: StepEvent, fact: facts.Fact) -> None:
-        if step.state is StepState.PENDING:  # output of an attempt that is about to be repeated
-            self._log_output(step, fact)
-            return
+    def _heard(self, step: _Step, kind: StepEvent, fact: facts.Fact) -> None:
         before = step.take(kind)
         if before is StepState.SENT:
             self._taken_up(step)
@@ -270,17 +276,17 @@ class Run:
             step.reply = fact
         if step.state is not before:
             self._mark_seen(step)
-        elif kind is StepEvent.OUTPUT and step.state is StepState.REPLIED:
+        elif step.state is StepState.REPLIED and kind in {StepEvent.OUTPUT, StepEvent.BUSY}:
             self._set(Timer.QUIET, QUIET_S)
 
     def _mark_seen(self, step: _Step) -> None:
         """One mark of the end may be there, or both."""
         if step.state is StepState.REPLIED:
-            self._stop_escalation()
+            self._code_over()
             self._set(Timer.QUIET, QUIET_S)
             self._set(Timer.QUIET_CAP, QUIET_CAP_S)
         elif step.state is StepState.IDLE:
-            self._stop_escalation()
+            self._code_over()
             self._set(Timer.PROBE_DUE, PROBE_AFTER_S)
         elif step.state is StepState.ENDED:
             self._step_ended(step)
@@ -293,13 +299,13 @@ class Run:
             self._begin_escalation()
 
     def _log_output(self, step: _Step, fact: facts.Fact) -> None:
-        late = step.over
-        if isinstance(fact, facts.Raised) and not late:
-            step.failure = Failure(
-                ename=fact.ename, evalue=fact.evalue, traceback=fact.traceback
-            )
-        self._append(self._body_of(fact, late=late), step)
-        if not late:
+        self._append(self._body_of(fact, late=step.over), step)
+        if step.over:
+            return
+        step.ran = True
+        if isinstance(fact, facts.Raised):
+            step.failure = Failure(ename=fact.ename, evalue=fact.evalue, traceback=fact.traceback)
+        if step.executing and self.state is RunState.RUNNING:  # who waits for input is not idle
             self._limit(Timer.IDLE_LIMIT)
 
     def _body_of(self, fact: facts.Fact, *, late: bool) -> records.Body:
@@ -309,10 +315,10 @@ class Run:
             return self._output_of(fact, late=late)
         if isinstance(fact, facts.DisplayUpdate):
             return records.Updated(
-                display_id=fact.display_id, data=fact.data, metadata=fact.metadata
+                display_id=fact.display_id, data=fact.data, metadata=fact.metadata, late=late
             )
         if isinstance(fact, facts.Clear):
-            return records.Cleared(wait=fact.wait)
+            return records.Cleared(wait=fact.wait, late=late)
         assert isinstance(fact, facts.Raised)
         return records.ErrorRaised(
             ename=fact.ename, evalue=fact.evalue, traceback=fact.traceback, late=late
@@ -320,6 +326,8 @@ class Run:
 
     def _output_of(self, fact: facts.Display, *, late: bool) -> records.Output:
         self._outputs += 1
+        if not self.finished:
+            self._is_stream = self._outputs > 1
         return records.Output(
             index=self._outputs - 1,
             output_type="execute_result" if fact.is_result else "display_data",
@@ -334,6 +342,7 @@ class Run:
 
     def _hold_prompt(self, step: _Step, fact: facts.InputRequested) -> None:
         assert step.msg_id is not None
+        step.ran = True
         step.asked = fact
         step.asked_number += 1
         self._do.append(actions.RaiseBarrier(step.msg_id, step.asked_number))
@@ -364,8 +373,8 @@ class Run:
         digest = hashlib.sha256(self.uid.encode() + event.value.encode(errors="replace")).digest()
         if event.prompt_id is not None and self._answered == (event.prompt_id, digest):
             return  # the same answer once more: its sender did not hear that it had arrived
-        prompt, step = self.prompt, self._steps[self._current]
-        if prompt is None or step.state is not StepState.WAITING:
+        prompt, step = self.prompt, self._current_step()
+        if prompt is None or step is None or step.state is not StepState.WAITING:
             raise NotWaiting("The run is not waiting for input; the text was not kept.")
         if event.prompt_id not in {None, prompt.prompt_id}:
             raise WrongPrompt(
@@ -374,6 +383,7 @@ class Run:
         step.take(StepEvent.INPUT)
         assert step.msg_id is not None
         self._answered = (prompt.prompt_id, digest)
+        self.prompt = None
         self._append(
             records.InputAnswered(
                 prompt_id=prompt.prompt_id, value=None if prompt.password else event.value
@@ -388,10 +398,12 @@ class Run:
     # -- cancelling and limits -------------------------------------------------------------------
 
     def _on_cancel(self, event: events.CancelAsked) -> None:
-        if self.finished:
+        if self._too_late(RunEvent.CANCEL):
             return
         if self.state is RunState.CANCELLING:
-            self._cancel_again(event)
+            self._turn(RunEvent.CANCEL)
+            if event.escalate:
+                self._insist(event.grace_s)
             return
         self._escalates = event.escalate
         self._grace_s = self._grace_s if event.grace_s is None else event.grace_s
@@ -401,12 +413,14 @@ class Run:
             _Verdict(Outcome.CANCELLED, reason, EXIT_CANCELLED, StepOutcome.CANCELLED),
         )
 
-    def _cancel_again(self, event: events.CancelAsked) -> None:
-        """Harmless when repeated, so the grace is not counted anew; but now it may escalate."""
-        if event.escalate and not self._escalates:
-            self._escalates = True
-            if self._worked is Escalation.INTERRUPT:
-                self._set(Timer.GRACE, self._grace_s if event.grace_s is None else event.grace_s)
+    def _insist(self, grace_s: float | None = None) -> None:
+        """Asked once more, and this time not by interrupts alone. The grace is counted once."""
+        if self._escalates:
+            return
+        self._escalates = True
+        self._grace_s = self._grace_s if grace_s is None else grace_s
+        if self._current_executing:
+            self._set(Timer.GRACE, self._grace_s)
 
     def _strike(self, timer: Timer) -> None:
         limit = getattr(self.plan.limits, timer.value)
@@ -424,12 +438,16 @@ class Run:
         """End the run now if it has not reached its kernel, else make the kernel let go of it."""
         if self.state in {RunState.QUEUED, RunState.STARTING}:
             self._finish(event, verdict.outcome, verdict.reason, verdict.exit_code)
-        elif self.state is not RunState.CANCELLING:
-            self._verdict = verdict
-            self.prompt = None
-            self._turn(event)
-            if self._steps[self._current].executing:
-                self._begin_escalation()
+            return
+        again = self.state is RunState.CANCELLING
+        self._turn(event)
+        if again:  # a limit, while interrupts are tried: it holds for a run that ignores them
+            self._insist()
+            return
+        self._verdict = verdict
+        self.prompt = None
+        if self._current_executing:
+            self._begin_escalation()
 
     def _begin_escalation(self) -> None:
         self._interrupt()
@@ -453,27 +471,25 @@ class Run:
             self._worked = Escalation.KILL
             self._do.append(actions.Kill())
 
-    def _stop_escalation(self) -> None:
+    def _code_over(self) -> None:
         """The user's code is over; only a mark of the kernel is missing, which has own timers."""
-        self._stop(Timer.AGAIN)
-        self._stop(Timer.GRACE)
+        self._stop(*_OF_THE_CODE)
+        self.prompt = None
 
     def _on_timer(self, event: events.TimerOver) -> None:
-        if self.finished:
-            return
-        step = self._steps[self._current] if self._current >= 0 else None
+        if event.timer not in self._timers:
+            return  # it was stopped at the moment it ran out
+        self._timers.discard(event.timer)
         if event.timer in _LIMITS:
             self._strike(event.timer)
-        elif step is not None and not step.over:
-            _TIMERS[event.timer](self, step)
+        else:
+            _TIMERS[event.timer](self, self._steps[self._current])
 
     def _again(self, step: _Step) -> None:
-        if step.executing:
-            self._interrupt()
+        self._interrupt()
 
     def _grace_over(self, step: _Step) -> None:
-        if step.executing:
-            self._escalate()
+        self._escalate()
 
     def _probe(self, step: _Step) -> None:
         assert step.msg_id is not None
@@ -496,20 +512,15 @@ class Run:
 
     def _on_probed(self, event: events.ProbeAnswered) -> None:
         step = self._current_step(event.msg_id)
-        if step is not None and step.state is StepState.IDLE:
-            step.take(StepEvent.PROBED)
+        if step is not None and step.take(StepEvent.PROBED) is StepState.IDLE:
             self._step_ended(step)
 
     # -- the end of a step -----------------------------------------------------------------------
 
     def _step_ended(self, step: _Step) -> None:
-        for timer in (Timer.QUIET, Timer.QUIET_CAP, Timer.PROBE_DUE, Timer.PROBE_OVER,
-                      Timer.STEP_LIMIT, Timer.IDLE_LIMIT, Timer.INPUT_LIMIT):  # fmt: skip
-            self._stop(timer)
-        self._stop_escalation()
-        self.prompt = None
+        self._stop(*_OF_THE_MARKS)
         reply = step.reply
-        if reply and reply.aborted and self._verdict is None and step.resent < RESENDS:
+        if step.untouched and self._verdict is None and step.resent < RESENDS:
             self._resend(step)
             return
         step.execution_count = reply.execution_count if reply else None
@@ -519,9 +530,7 @@ class Run:
         if ending.outcome is Outcome.OK and ending.reason.code == "done":
             self._go_on()
         else:
-            self._finish(
-                RunEvent.LAST_STEP_ENDED, ending.outcome, ending.reason, ending.exit_code
-            )
+            self._finish(RunEvent.LAST_STEP_ENDED, ending.outcome, ending.reason, ending.exit_code)
 
     def _go_on(self) -> None:
         verdict = self._verdict
@@ -541,10 +550,12 @@ class Run:
 
     def _judge(self, step: _Step, reply: facts.Replied | None) -> _Verdict:
         """What the step's end means for the run: `ok` and `done` is to go on."""
-        if self._verdict is not None and self._worked is not None:
-            worked = replace(self._verdict.reason, worked=self._worked.value)
-            return replace(self._verdict, reason=worked)
+        not_run = reply is None or reply.aborted
+        if self._verdict is not None and (self._worked is not None or not_run):
+            worked = self._worked.value if self._worked else None
+            return replace(self._verdict, reason=replace(self._verdict.reason, worked=worked))
         if reply is not None and reply.status == "ok":
+            step.failure = None  # an error that was shown, and not raised
             return _Verdict(Outcome.OK, Reason(code="done"), 0, StepOutcome.OK)
         self._take_failure(step, reply)
         assert step.failure is not None
@@ -588,7 +599,7 @@ class Run:
         assert failure is not None
         if failure.ename == "StdinNotImplementedError" and not self.plan.allow_stdin:
             return Reason(code="no_input", message="The code asked for input and none is given.")
-        message = f"{failure.ename}: {failure.evalue}".strip(": ")
+        message = f"{failure.ename}: {failure.evalue}".strip(": ")[:MESSAGE_CHARS]
         if step.plan.phase == "build":
             return Reason(code="build_failed", message=message, exit_code=status)
         if status is not None:
@@ -605,11 +616,11 @@ class Run:
     # -- the kernel is gone ----------------------------------------------------------------------
 
     def _on_lost(self, event: events.KernelLost) -> None:
-        if self.finished:
+        if self._too_late(RunEvent.LOST):
             return
         ending = self._ending_of_loss(event)
-        if 0 <= self._current < len(self._steps) and not self._steps[self._current].over:
-            step = self._steps[self._current]
+        step = self._current_step()
+        if step is not None:
             step.take(StepEvent.LOST)
             self._settle(step, ending.step_outcome)
         if not event.deleted:
@@ -631,9 +642,7 @@ class Run:
             )
             return replace(self._verdict, reason=reason)
         if event.deleted:
-            return _Verdict(
-                Outcome.CANCELLED, event.reason, EXIT_CANCELLED, StepOutcome.CANCELLED
-            )
+            return _Verdict(Outcome.CANCELLED, event.reason, EXIT_CANCELLED, StepOutcome.CANCELLED)
         return _Verdict(
             Outcome.LOST, event.reason, _exit_code_of_loss(event.reason), StepOutcome.DIED
         )
@@ -651,9 +660,7 @@ class Run:
             step,
         )
 
-    def _finish(
-        self, event: RunEvent, outcome: Outcome, reason: Reason, exit_code: int
-    ) -> None:
+    def _finish(self, event: RunEvent, outcome: Outcome, reason: Reason, exit_code: int) -> None:
         for step in self._steps:
             if step.outcome is StepOutcome.PENDING:
                 step.outcome = StepOutcome.NOT_RUN
@@ -662,9 +669,8 @@ class Run:
         self.prompt = None
         self._finished = self._now
         self._turn(event, RunState.FINISHED)
-        self._append(
-            records.Completed(outcome=outcome.value, reason=reason, exit_code=exit_code)
-        )
+        self._append(records.Completed(outcome=outcome.value, reason=reason, exit_code=exit_code))
+        self._timers.clear()
         self._do.append(actions.Release())
 
     # -- small things ----------------------------------------------------------------------------
@@ -689,24 +695,35 @@ class Run:
     def _append(self, body: records.Body, step: _Step | None = None) -> None:
         self._do.append(actions.Append(body, step.index if step else None))
 
+    def _too_late(self, event: RunEvent) -> bool:
+        """Whether the run is over; the table says what may still come then."""
+        return self.finished and next_run_state(self.state, event) is self.state
+
     def _set(self, timer: Timer, after_s: float) -> None:
+        self._timers.add(timer)
         self._do.append(actions.SetTimer(timer, after_s))
 
     def _limit(self, timer: Timer) -> None:
         """Start the timer of a limit, where the run has that limit."""
         limit = getattr(self.plan.limits, timer.value)
-        if limit is not None and not self.finished:
+        if limit is not None:
             self._set(timer, limit)
 
-    def _stop(self, timer: Timer) -> None:
-        if timer not in _LIMITS or getattr(self.plan.limits, timer.value) is not None:
-            self._do.append(actions.StopTimer(timer))
+    def _stop(self, *timers: Timer) -> None:
+        for timer in timers:
+            if timer in self._timers:
+                self._timers.discard(timer)
+                self._do.append(actions.StopTimer(timer))
 
-    def _current_step(self, msg_id: MsgId) -> _Step | None:
-        if self._current < 0:
-            return None
-        step = self._steps[self._current]
-        return step if step.msg_id == msg_id else None
+    def _current_step(self, msg_id: MsgId | None = None) -> _Step | None:
+        """The step that is worked on; None when it is not the one that `msg_id` names."""
+        step = self._steps[self._current] if self._current >= 0 else None
+        return step if step is not None and msg_id in {None, step.msg_id} else None
+
+    @property
+    def _current_executing(self) -> bool:
+        step = self._current_step()
+        return step is not None and step.executing
 
     def _taken_actions(self) -> list[actions.Action]:
         taken, self._do = self._do, []
@@ -720,10 +737,9 @@ def exit_status(failure: Failure) -> int | None:
     text = failure.evalue.strip()
     if text in {"", "None", "False"}:
         return 0
-    try:
+    if _STATUS.fullmatch(text):
         return int(text) & 0xFF
-    except ValueError:
-        return EXIT_ERROR  # sys.exit("some text")
+    return EXIT_ERROR  # sys.exit("some text")
 
 
 def _exit_code_of_loss(reason: Reason) -> int:
@@ -733,6 +749,15 @@ def _exit_code_of_loss(reason: Reason) -> int:
     return reason.exit_code or EXIT_ERROR
 
 
+_STATUS = re.compile("-?[0-9]{1,18}")
+_OF_THE_CODE = (
+    Timer.AGAIN,
+    Timer.GRACE,
+    Timer.STEP_LIMIT,
+    Timer.IDLE_LIMIT,
+    Timer.INPUT_LIMIT,
+)
+_OF_THE_MARKS = (Timer.QUIET, Timer.QUIET_CAP, Timer.PROBE_DUE, Timer.PROBE_OVER)
 _LIMITS = frozenset(
     {
         Timer.STEP_LIMIT,

@@ -28,6 +28,7 @@ other. A prompt that comes when the step already has one of its marks is stale a
 What a kernel can send is in every row where the request can have reached it: kernels repeat
 themselves, send output after the end (threads) and idle twice. It never changes a state that is
 over. A missing entry is therefore an error **of ours**: the engine told something that cannot be.
+A step that was never sent stays PENDING: whatever ends the run then is an event of the run alone.
 
 The run table
 -------------
@@ -41,8 +42,8 @@ may run. After that the end is not ours to declare: the run is `cancelling` unti
 ended or its kernel is gone, so that the next run never meets the rest of this one. A cancel is
 remembered and repeated: kernels swallow interrupts that come before their busy.
 
-A finished run takes late events without a change: output of threads, clocks that ran out at the
-same moment, a second cancel.
+A finished run takes late events without a change: its turn, a kernel that came up, a second cancel,
+a kernel that is gone. Clocks stop with it.
 """
 
 from __future__ import annotations
@@ -110,9 +111,7 @@ def _rows(
     for line in text.strip().splitlines():
         name, *cells = line.split()
         table[states[name]] = {
-            event: states[cell]
-            for event, cell in zip(events, cells, strict=True)
-            if cell != "-"
+            event: states[cell] for event, cell in zip(events, cells, strict=True) if cell != "-"
         }
     return table
 
@@ -124,15 +123,15 @@ STEP_TABLE: Mapping[StepState, Mapping[StepEvent, StepState]] = _rows(
      _S.GRACE, _S.LOST),
     #        SENT BUSY     OUTPUT   PROMPT   BARRIER INPUT   REPLY   IDLE  PROBED GRACE LOST
     """
-    PENDING  SENT -        -        -        -       -       -       -     -      -     LOST
+    PENDING  SENT -        -        -        -       -       -       -     -      -     -
     SENT     -    RUNNING  RUNNING  PROMPTED -       -       REPLIED IDLE  -      -     LOST
     RUNNING  -    RUNNING  RUNNING  PROMPTED RUNNING -       REPLIED IDLE  -      -     LOST
     PROMPTED -    PROMPTED PROMPTED PROMPTED WAITING -       REPLIED IDLE  -      -     LOST
     WAITING  -    WAITING  WAITING  PROMPTED WAITING RUNNING REPLIED IDLE  -      -     LOST
     REPLIED  -    REPLIED  REPLIED  REPLIED  REPLIED -       REPLIED ENDED -      LOST  LOST
     IDLE     -    IDLE     IDLE     IDLE     IDLE    -       ENDED   IDLE  ENDED  LOST  LOST
-    ENDED    -    ENDED    ENDED    ENDED    ENDED   -       ENDED   ENDED ENDED  ENDED ENDED
-    LOST     -    LOST     LOST     LOST     LOST    -       LOST    LOST  LOST   LOST  LOST
+    ENDED    -    ENDED    ENDED    ENDED    ENDED   -       ENDED   ENDED ENDED  -     -
+    LOST     -    LOST     LOST     LOST     LOST    -       LOST    LOST  LOST   -     -
     """,
 )  # fmt: skip
 
@@ -146,9 +145,9 @@ RUN_TABLE: Mapping[RunState, Mapping[RunEvent, RunState]] = _rows(
     QUEUED      STARTING RUNNING -         -        -          -        -          FINISHED   FINISHED   FINISHED
     STARTING    -        RUNNING -         -        -          -        -          FINISHED   FINISHED   FINISHED
     RUNNING     -        -       WAITING   -        RUNNING    FINISHED RUNNING    CANCELLING CANCELLING FINISHED
-    WAITING     -        -       WAITING   RUNNING  RUNNING    FINISHED RUNNING    CANCELLING CANCELLING FINISHED
+    WAITING     -        -       WAITING   RUNNING  RUNNING    FINISHED -          CANCELLING CANCELLING FINISHED
     CANCELLING  -        -       -         -        FINISHED   FINISHED -          CANCELLING CANCELLING FINISHED
-    FINISHED    -        -       -         -        -          -        -          FINISHED   FINISHED   FINISHED
+    FINISHED    FINISHED FINISHED -        -        -          -        -          FINISHED   -          FINISHED
     """,
 )  # fmt: skip
 

@@ -13,10 +13,14 @@ import logging
 import os
 import re
 import shutil
-from pathlib import Path
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from kernel_gateway.runs.log import Blob
-from kernel_gateway.service import RunUid
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kernel_gateway.runs.log import Blob
+    from kernel_gateway.service import RunUid
 
 LOG = logging.getLogger("kernel_gateway.store")
 _OURS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", re.ASCII)
@@ -30,7 +34,8 @@ class Blobs:
     def write(self, uid: RunUid, blob: Blob) -> None:
         """Raises `OSError`. Writing the same again is harmless."""
         path = self._path(uid, blob.artifact)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._folder, path.parent.parent, path.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
         with open(part, "wb", opener=_private) as file:
             file.write(blob.data)
@@ -61,10 +66,8 @@ class Blobs:
         except OSError as fault:
             LOG.warning("the spill files of run %s stay: %s", uid, fault)
             return
-        try:
+        with suppress(OSError):  # files of others are in it
             folder.parent.rmdir()
-        except OSError:  # others are in it
-            pass
 
     def _path(self, uid: RunUid, artifact: str) -> Path:
         if not (_OURS.fullmatch(uid) and _OURS.fullmatch(artifact)):

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from kernel_gateway.errors import Refused
-from kernel_gateway.store.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from kernel_gateway.store.settings import StoreSettings
 
 DATABASE = "gateway.db"
 _OLDEST_SQLITE = (3, 35)  # RETURNING

@@ -12,7 +12,7 @@ import sqlite3
 
 from sqlalchemy.exc import DBAPIError
 
-from kernel_gateway.errors import DiskFull, GatewayError, StoreUnavailable
+from kernel_gateway.errors import DiskFull, OurFault, StoreUnavailable
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -44,14 +44,16 @@ def weather(fault: BaseException) -> DiskFull | StoreUnavailable | None:
         if code != sqlite3.SQLITE_FULL and code not in _WEATHER:
             return None
         full = code == sqlite3.SQLITE_FULL
+    elif isinstance(cause, MemoryError):
+        full = False
     else:
         return None
     if full:
-        return DiskFull(f"The disk of the store is full: {cause}")
-    return StoreUnavailable(f"The store does not take writes at present: {cause}")
+        return DiskFull(f"The disk of the store is full: {cause!r}")
+    return StoreUnavailable(f"The store does not take writes at present: {cause!r}")
 
 
-def bug(what: str, fault: Exception) -> GatewayError:
+def bug(what: str, fault: Exception) -> OurFault:
     """A write that can never be stored."""
     cause = fault.orig if isinstance(fault, DBAPIError) else fault
-    return GatewayError(f"{what} cannot be stored: {cause}")
+    return OurFault(f"{what} cannot be stored: {cause}")

@@ -6,11 +6,8 @@ surrogate, which a kernel may send and no encoding can carry, becomes U+FFFD.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, TypeAlias
-
-from sqlalchemy import Row
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kernel_gateway.messaging.strict_json import clean_text, decode, decode_object, encode
 from kernel_gateway.runs.plan import RunPlan
@@ -19,6 +16,11 @@ from kernel_gateway.runs.state import RunState
 from kernel_gateway.runs.view import RunView
 from kernel_gateway.store import shapes
 from kernel_gateway.store.values import StoredKey, StoredRun, StoredSession
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Row
 
 Parameters: TypeAlias = dict[str, Any]
 

@@ -6,8 +6,10 @@ Knows names, units and defaults. Must not know where they come from nor what is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: `normal` survives the death of the gateway, `full` a loss of power (and costs an fsync a commit).
 Durability: TypeAlias = Literal["normal", "full"]

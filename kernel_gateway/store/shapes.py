@@ -7,16 +7,33 @@ first use, so a field of a new kind cannot be stored wrongly. A field that the J
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from kernel_gateway.messaging.strict_json import Json
+from kernel_gateway.runs.records import Reason
+from kernel_gateway.runs.state import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kernel_gateway.messaging.strict_json import Json
 
 T = TypeVar("T")
+
+# What the modules of the dataclasses may import for the type checker alone.
+_NAMES = {"Reason": Reason, "RunState": RunState}
 
 
 class _Shape(NamedTuple):
@@ -25,10 +42,11 @@ class _Shape(NamedTuple):
 
 
 def dump(value: object) -> Json:
-    return _shape(type(value)).dump(value)
+    kind: Any = type(value)
+    return _shape(kind).dump(value)
 
 
-def load(kind: type[T], raw: Json) -> T:
+def load(kind: Callable[..., T], raw: Json) -> T:
     """The JSON is ours, out of the store, and is not checked again."""
     value: T = _shape(kind).load(raw)
     return value
@@ -79,7 +97,7 @@ def _tuple(members: tuple[Any, ...]) -> _Shape:
 
 
 def _object(kind: type) -> _Shape:
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, localns=_NAMES)
     shapes = [(item.name, _shape(hints[item.name])) for item in fields(kind)]
     return _Shape(
         lambda value: {name: shape.dump(getattr(value, name)) for name, shape in shapes},

@@ -5,7 +5,17 @@ Knows the tables. Must not know values (`rows.py`) nor when a statement is run.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
 
 from kernel_gateway.store.tables import keys, logs, plans, records, runs, sessions, tombstones
 
@@ -14,13 +24,11 @@ _OF_UID = runs.c.uid == bindparam("of")
 
 # -- runs: writing -------------------------------------------------------------------------------
 
-INSERT_RUN = insert(runs).values(
-    {
-        column: bindparam(column.name)
-        for column in runs.c
-        if column is not runs.c.number
-    }
-).returning(runs.c.number)
+INSERT_RUN = (
+    insert(runs)
+    .values({column: bindparam(column.name) for column in runs.c if column is not runs.c.number})
+    .returning(runs.c.number)
+)
 
 INSERT_PLAN = insert(plans).values(run=bindparam("run"), plan=bindparam("plan"))
 
@@ -41,9 +49,9 @@ UPDATE_RUN = (
 
 # -- runs: reading -------------------------------------------------------------------------------
 
-_RUNS = select(
-    runs, plans.c.plan, logs.c.next, logs.c.bytes, logs.c.dropped
-).select_from(runs.join(plans).join(logs, logs.c.run == runs.c.number))
+_RUNS = select(runs, plans.c.plan, logs.c.next, logs.c.bytes, logs.c.dropped).select_from(
+    runs.join(plans).join(logs, logs.c.run == runs.c.number)
+)
 
 
 def _newest_first(*where: ColumnElement[bool]) -> Select[tuple[object, ...]]:
@@ -96,23 +104,18 @@ _LOG = select(
     records.c.late,
     records.c.body,
 ).where(
-    records.c.run
-    == select(runs.c.number).where(runs.c.uid == bindparam("uid")).scalar_subquery()
+    records.c.run == select(runs.c.number).where(runs.c.uid == bindparam("uid")).scalar_subquery()
 )
 
 RECORDS_AFTER = (
-    _LOG.where(records.c.seq > bindparam("after"))
-    .order_by(records.c.seq)
-    .limit(bindparam("limit"))
+    _LOG.where(records.c.seq > bindparam("after")).order_by(records.c.seq).limit(bindparam("limit"))
 )
 
 LAST_RECORDS = _LOG.order_by(records.c.seq.desc()).limit(bindparam("limit"))
 
 # -- removal -------------------------------------------------------------------------------------
 
-RUN_TO_REMOVE = select(
-    runs.c.number, runs.c.run_id, runs.c.owner, runs.c.expires_at
-).where(_OF_UID)
+RUN_TO_REMOVE = select(runs.c.number, runs.c.run_id, runs.c.owner, runs.c.expires_at).where(_OF_UID)
 
 INSERT_TOMBSTONE = insert(tombstones).values(
     {column: bindparam(column.name) for column in tombstones.c}
@@ -127,10 +130,15 @@ DELETE_RUN = (
 
 IS_REMOVED = select(tombstones.c.run).where(tombstones.c.uid == bindparam("of"))
 
-IS_EXPIRED = select(tombstones.c.run).where(
-    tombstones.c.owner == bindparam("owner"),
-    (tombstones.c.uid == bindparam("name")) | (tombstones.c.run_id == bindparam("name")),
-).limit(1)
+# Two questions in one: as a single one with "or", SQLite looks at all of the owner's.
+IS_EXPIRED = union_all(
+    *(
+        select(tombstones.c.run).where(
+            tombstones.c.owner == bindparam("owner"), name == bindparam("name")
+        )
+        for name in (tombstones.c.uid, tombstones.c.run_id)
+    )
+)
 
 EXPIRED_RUNS = (
     select(runs.c.uid)
@@ -150,9 +158,7 @@ ERASE_RECORDS = delete(records).where(
     + bindparam("count"),
 )
 
-MARK_ERASED = (
-    update(tombstones).where(tombstones.c.run == bindparam("number")).values(erased=True)
-)
+MARK_ERASED = update(tombstones).where(tombstones.c.run == bindparam("number")).values(erased=True)
 
 FORGET_EXPIRED = delete(tombstones).where(
     tombstones.c.until <= bindparam("now"), tombstones.c.erased.is_(True)

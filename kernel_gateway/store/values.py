@@ -5,16 +5,19 @@ Knows the values of the floors below. Must not know tables, SQL or files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from kernel_gateway.errors import GatewayError
-from kernel_gateway.runs.log import Batch
-from kernel_gateway.runs.plan import RunPlan
 from kernel_gateway.runs.records import Seq
-from kernel_gateway.runs.view import RunView
-from kernel_gateway.service import Owner, RunId, RunUid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernel_gateway.errors import GatewayError
+    from kernel_gateway.runs.log import Batch
+    from kernel_gateway.runs.plan import RunPlan
+    from kernel_gateway.runs.view import RunView
+    from kernel_gateway.service import Owner, RunId, RunUid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +112,7 @@ class ForgetExpired:
     now: float
 
 
-Write: TypeAlias = (
-    PutRun | AppendRecords | DeleteRun | PutSession | PutKey | Expire | ForgetExpired
-)
+Write: TypeAlias = PutRun | AppendRecords | DeleteRun | PutSession | PutKey | Expire | ForgetExpired
 
 
 class Source(Protocol):

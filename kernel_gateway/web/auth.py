@@ -9,14 +9,18 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from tornado.httputil import HTTPServerRequest
-
 from kernel_gateway.errors import HostRefused, Refused, Unauthorized
-from kernel_gateway.service import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tornado.httputil import HTTPServerRequest
+
+    from kernel_gateway.service import Owner
 
 _HEADER = re.compile(r"\s*(token|bearer)\s+(.+?)\s*", re.IGNORECASE | re.DOTALL)
 _SECRET = "[secret]"

@@ -1,26 +1,30 @@
 """What bodies and queries must look like, and the values that become of them.
 
-Knows JSON Schema (2020-12; later the components of the OpenAPI page) and the values of `service.py`.
-Must not know HTTP requests. All faults of a body are told at once, each by its path, and never with
-what was sent: a body may hold 32 MiB of code, or a password.
+Knows JSON Schema (2020-12) and the values of `service.py`. Must not know HTTP requests. All faults
+of a body are told at once, each by its path, and never with what was sent: a body may hold 32 MiB
+of code, or a password.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import ValidationError
-from jsonschema.protocols import Validator
 
 from kernel_gateway.errors import BadJson, CallerFault, InvalidField, TooLarge
 from kernel_gateway.messaging.strict_json import Json, clean_text
-from kernel_gateway.service import Cursor, ExecuteCall, ExecuteMode, KernelRequest, RunId, Seq
+from kernel_gateway.service import Cursor, ExecuteCall, ExecuteMode, KernelRequest, RunId
 
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+EXECUTE_WAIT_S = 2.0  # from the call on, not from the last output
 MAX_WAIT_S = 60
 MAX_PAGE = 1000
 
@@ -64,22 +68,29 @@ def _is_run_id(value: object) -> bool:
 
 @FORMATS.checks("cursor", raises=ValueError)
 def _is_cursor(value: object) -> bool:
-    if isinstance(value, (str, int)) and not isinstance(value, bool):
+    if isinstance(value, (str, int, float)):
         try:
-            Cursor.parse(value)
+            Cursor.parse(str(value))
         except ValueError:
             raise ValueError("must be a cursor as an answer gave it, or 0") from None
     return True
+
+
+@FORMATS.checks("env-name", raises=ValueError)
+def _is_env_name(value: object) -> bool:
+    if not isinstance(value, str) or not value or "=" in value:
+        raise ValueError("must have names of variables, without '='")
+    return _is_text(value)
 
 
 @FORMATS.checks("seconds", raises=ValueError)
 def _is_seconds(value: object) -> bool:
     if isinstance(value, str):
         try:
-            number = float(value)
+            number = _finite(value)
         except ValueError:
-            number = math.nan
-        if not (math.isfinite(number) and number > 0):
+            number = 0.0
+        if number <= 0:
             raise ValueError("must be a number of seconds above 0")
     return True
 
@@ -129,33 +140,36 @@ def check(validator: Validator, value: Mapping[str, Json]) -> None:
         raise InvalidField(faults)
 
 
-def _faults(error: ValidationError) -> Iterator[tuple[str, str]]:
+def _faults(error: Any) -> Iterator[tuple[str, str]]:
+    """`(path, sentence)`. The error is jsonschema's, whose own types say next to nothing."""
     at = [str(part) for part in error.absolute_path]
     if error.validator == "required":
-        for name in error.validator_value:
-            if name not in error.instance:
-                yield _path([*at, name]), "is needed"
+        missing = [name for name in error.validator_value if name not in error.instance]
+        yield from ((_path([*at, name]), "is needed") for name in missing)
     elif error.validator == "additionalProperties":
         known = error.schema["properties"]
-        for name in error.instance:
-            if name not in known:
-                yield _path([*at, name]), f"is unknown here; known are {', '.join(known)}"
+        unknown = [name for name in error.instance if name not in known]
+        sentence = f"is unknown here; known are {', '.join(known)}"
+        yield from ((_path([*at, name]), sentence) for name in unknown)
     else:
-        say = _SENTENCES.get(str(error.validator), lambda error: "is not valid")
-        yield _path(at) or "body", say(error)
+        yield _path(at) or "body", _SENTENCES.get(error.validator, _say_wrong)(error)
 
 
 def _path(parts: list[str]) -> str:
     return clean_text(".".join(parts))[:200]
 
 
-def _say_type(error: ValidationError) -> str:
+def _say_wrong(error: Any) -> str:
+    return "is not valid"
+
+
+def _say_type(error: Any) -> str:
     types = error.validator_value
     names = [types] if isinstance(types, str) else [name for name in types if name != "null"]
     return "must be " + " or ".join(_NAMES[name] for name in names)
 
 
-def _say_enum(error: ValidationError) -> str:
+def _say_enum(error: Any) -> str:
     return "must be one of " + ", ".join(value for value in error.validator_value if value)
 
 
@@ -167,7 +181,7 @@ _NAMES = {
     "object": "an object",
     "array": "a list",
 }
-_SENTENCES = {
+_SENTENCES: Mapping[str, Callable[[Any], str]] = {
     "type": _say_type,
     "enum": _say_enum,
     "format": lambda error: str(error.cause),
@@ -205,11 +219,11 @@ EXECUTE: Schema = {
     },
     "allOf": [
         {
-            "if": {"properties": {"mode": {"enum": ["query", "input"]}}},
+            "if": {"required": ["mode"], "properties": {"mode": {"enum": ["query", "input"]}}},
             "then": {"required": ["code"], "properties": {"code": {"type": "string"}}},
         },
         {
-            "if": {"properties": {"mode": {"enum": ["continue", "input"]}}},
+            "if": {"required": ["mode"], "properties": {"mode": {"enum": ["continue", "input"]}}},
             "then": {"required": ["runId"], "properties": {"runId": {"type": "string"}}},
         },
         {
@@ -227,20 +241,177 @@ def execute_call(kernel_id: str, body: Mapping[str, Any], *, max_code_bytes: int
     code = body.get("code") or ""
     if len(code.encode()) > max_code_bytes:
         raise TooLarge(f"The code is longer than {max_code_bytes} bytes.", "code")
-    options = body.get("options") or body.get("opts") or {}
-    after, wait, prompt_id = (options.get(name) for name in ("after", "wait", "prompt_id"))
-    call = ExecuteCall(
+    options = _given(body.get("options") or body.get("opts") or {})
+    return ExecuteCall(
         kernel_id=kernel_id,
         mode=ExecuteMode(body["mode"]),
         run_id=body.get("runId"),
         code=code,
-        after=None if after is None else Cursor.parse(after),
-        prompt_id=None if prompt_id is None else int(prompt_id),
+        wait_s=float(options.get("wait", EXECUTE_WAIT_S)),
+        after=Cursor.parse(options["after"]) if "after" in options else None,
+        prompt_id=int(options["prompt_id"]) if "prompt_id" in options else None,
     )
-    return call if wait is None else _waiting(call, float(wait))
 
 
-def _waiting(call: ExecuteCall, wait_s: float) -> ExecuteCall:
-    from dataclasses import replace
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A missing value is absent or null."""
+    return {name: value for name, value in values.items() if value is not None}
 
-    return replace(call, wait_s=wait_s)
+
+# -- runs ---------------------------------------------------------------------------------------
+
+INPUT: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["value"],
+    "properties": {
+        "value": {"type": "string", "format": "text"},
+        "prompt_id": {"type": ["integer", "null"], "minimum": 1},
+    },
+}
+_input = _validator(INPUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    value: str = field(repr=False)  # it may be a password
+    prompt_id: int | None
+
+
+def given_input(body: Mapping[str, Any]) -> Input:
+    check(_input, body)
+    prompt_id = body.get("prompt_id")
+    return Input(body["value"], None if prompt_id is None else int(prompt_id))
+
+
+CANCEL: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "grace": {"type": ["number", "null"], "minimum": 0, "maximum": 3600},
+        "escalate": {"enum": ["kill", "none", None]},
+    },
+}
+_cancel = _validator(CANCEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    grace_s: float | None  # None: the run's own
+    escalate: bool
+
+
+def asked_cancel(body: Mapping[str, Any]) -> Cancel:
+    check(_cancel, body)
+    grace = body.get("grace")
+    return Cancel(None if grace is None else float(grace), body.get("escalate") != "none")
+
+
+PAGE: Schema = {
+    "type": "object",
+    "properties": {
+        "after": {"type": "string", "format": "cursor"},
+        "wait": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_S},
+        "limit": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
+        "stream": {"enum": ["stdout", "stderr"]},
+        "kernel": {"type": "string", "format": "text"},
+    },
+}
+_page = _validator(PAGE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageQuery:
+    """What part of a log is wanted."""
+
+    after: Cursor
+    wait_s: float
+    limit: int
+    stream: str | None  # None: both
+    kernel_id: str | None  # settles which run is meant
+
+
+def page_query(arguments: Mapping[str, list[bytes]]) -> PageQuery:
+    """Unknown names are left alone: proxies and caches add some."""
+    values = _query_values(arguments)
+    check(_page, values)
+    return PageQuery(
+        after=Cursor.parse(values.get("after", 0)),
+        wait_s=values.get("wait", 0.0),
+        limit=values.get("limit", MAX_PAGE),
+        stream=values.get("stream"),
+        kernel_id=values.get("kernel"),
+    )
+
+
+def _query_values(arguments: Mapping[str, list[bytes]]) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        name: arguments[name][-1].decode(errors="surrogateescape")
+        for name in PAGE["properties"]
+        if arguments.get(name)
+    }
+    for name, number in (("wait", _finite), ("limit", int)):
+        with suppress(ValueError):  # it stays text then, and its type is told to be wrong
+            values[name] = number(values.get(name, "absent"))
+    return values
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # no bound would stop nan
+        raise ValueError(text)
+    return number
+
+
+RUN_PATH: Schema = {"type": "object", "properties": {"id": {"type": "string", "format": "run-id"}}}
+_run_path = _validator(RUN_PATH)
+
+
+def run_id(segment: str) -> RunId:
+    """Out of a path, its percent signs resolved. Raises `InvalidField`."""
+    check(_run_path, {"id": segment})
+    return RunId(segment)
+
+
+# -- kernels ------------------------------------------------------------------------------------
+
+#: What we do not know is left alone: Jupyter's clients send more, and more with each release.
+KERNEL: Schema = {
+    "type": "object",
+    "properties": {
+        "name": {"type": ["string", "null"], "format": "text"},
+        "path": {"type": ["string", "null"], "format": "text"},
+        "env": {
+            "type": ["object", "null"],
+            "additionalProperties": {"type": "string", "format": "text"},
+            "propertyNames": {"format": "env-name"},
+            "properties": {
+                "KERNEL_LAUNCH_TIMEOUT": {"type": "string", "format": "seconds"},
+                "KERNEL_WORKING_DIR": {"type": "string", "format": "text"},
+            },
+        },
+    },
+}
+_kernel = _validator(KERNEL)
+
+_OURS = "KERNEL_"
+
+
+def kernel_request(
+    body: Mapping[str, Any], *, allowed_env: Sequence[str], max_start_limit_s: float
+) -> KernelRequest:
+    """Raises `InvalidField`. Whether the folder is there is not looked at."""
+    check(_kernel, body)
+    env: dict[str, str] = body.get("env") or {}
+    limit = env.get("KERNEL_LAUNCH_TIMEOUT")
+    folder = env.get("KERNEL_WORKING_DIR")
+    return KernelRequest(
+        name=body.get("name") or None,
+        env={
+            name: value
+            for name, value in env.items()
+            if name.startswith(_OURS) or name in allowed_env
+        },
+        cwd=Path(folder) if folder else None,
+        start_limit_s=min(float(limit), max_start_limit_s) if limit is not None else None,
+    )

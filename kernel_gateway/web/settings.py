@@ -10,13 +10,17 @@ from dataclasses import dataclass, field
 
 from kernel_gateway.service import Owner
 
+_LOCAL = Owner("local")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
     #: Opens every route. Never empty.
     token: str = field(repr=False)  # a repr gets into logs
+    #: Whether the start-up line shows it: one that nobody chose is known from nowhere else.
+    show_token: bool = False
     #: Whom that token belongs to.
-    owner: Owner = Owner("local")
+    owner: Owner = _LOCAL
     #: Address to listen on; `*` is every one. `localhost` is both loopback addresses.
     ip: str = "127.0.0.1"
     #: 0: any free one.

@@ -69,8 +69,7 @@ async def test_a_heartbeat_of_a_process_that_is_not_ready_is_noted(
     started = bench.launch(spec_name=write_spec(argv=argv), start_limit_s=1.0)
     exit_ = await started.recorder.dead()
     assert (
-        exit_.start_fault
-        == "It was not ready within 1 s: the process runs, its heartbeat answers."
+        exit_.start_fault == "It was not ready within 1 s: the process runs, its heartbeat answers."
     )
 
 
@@ -171,4 +170,4 @@ async def test_many_kernels_start_side_by_side(bench: Bench) -> None:
         msg_id = await started.run(f"print({number})")
         assert started.recorder.stdout(msg_id) == f"{number}\n"
     for started in several:
-        await started.kernel.shutdown(grace_s=20.0)
+        await started.kernel.kill()

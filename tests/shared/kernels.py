@@ -40,8 +40,8 @@ class Recorder:
     def on_message(self, message: Message) -> None:
         self._tell(message)
 
-    def on_dead(self, exit: KernelExit) -> None:  # noqa: A002 - the seam's name
-        self._tell(exit)
+    def on_dead(self, how: KernelExit) -> None:
+        self._tell(how)
 
     @property
     def messages(self) -> list[Message]:
@@ -174,7 +174,7 @@ class Python:
 
     def exits(self, code: int) -> str:
         # A flush only hands the text to libzmq's thread; ended at once, that thread loses it.
-        return f"import os, time; print('bye', flush=True); time.sleep(0.05); os._exit({code})"
+        return f"import os, time; print('bye', flush=True); time.sleep(0.3); os._exit({code})"
 
 
 @dataclass(slots=True)

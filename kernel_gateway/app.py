@@ -1,0 +1,222 @@
+"""The composition root: builds launcher, store, engine and doors, and takes them down in order.
+
+Decides nothing. Knows every package; nobody but the commands knows this module. What serves HTTP is
+imported in `serve` only: a command that runs code in process needs none of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import re
+import resource
+import shutil
+import signal
+import sys
+import uuid
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kernel_gateway.errors import Refused
+from kernel_gateway.execution.local import LocalService
+from kernel_gateway.kernels.local import LocalLauncher
+from kernel_gateway.service import Owner
+from kernel_gateway.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from kernel_gateway.config import Settings
+    from kernel_gateway.service import Service
+    from kernel_gateway.web.server import Server
+
+log = logging.getLogger("kernel_gateway.app")
+
+#: Whom runs in process belong to.
+LOCAL_OWNER = Owner("local")
+
+DISTRIBUTION = "kernel-gateway"
+SWITCH_INTERVAL_S = 0.0005  # the store's thread starved for seconds beside a busy loop without it
+LAST_ANSWERS_S = 2.0  # for calls that are still held when all runs have ended
+
+
+# -- in process ---------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def local_service(settings: Settings) -> AsyncIterator[Service]:
+    """The engine for one command, with a store of its own.
+
+    Its folder is removed after a clean end; after any other it stays, to be looked into.
+    """
+    prepare_process()
+    folder = settings.data_dir / "headless" / str(uuid.uuid4())
+    async with _engine(settings, folder) as service:
+        yield service
+    await asyncio.to_thread(shutil.rmtree, folder)
+
+
+@asynccontextmanager
+async def _engine(settings: Settings, folder: Path) -> AsyncIterator[LocalService]:
+    """Each part is closed even if the closing of another fails; the store last."""
+    async with AsyncExitStack() as stack:
+        await asyncio.to_thread(_make_private, folder)
+        store = await Store.open(replace(settings.store, folder=folder))
+        stack.push_async_callback(store.close)
+        launcher = LocalLauncher(settings.kernels)
+        stack.push_async_callback(launcher.close)
+        service = LocalService(launcher, store, settings.engine)
+        stack.push_async_callback(service.close)
+        await service.start()
+        yield service
+
+
+def _make_private(folder: Path) -> None:
+    """Parents as well, as far as we make them."""
+    for one in [*reversed(folder.parents), folder]:
+        try:
+            one.mkdir(mode=0o700, exist_ok=True)
+        except OSError as fault:
+            raise Refused(f"The folder {one} cannot be made: {fault.strerror}.") from fault
+
+
+# -- as a server --------------------------------------------------------------------------------
+
+
+async def serve(settings: Settings, *, version: str, announce: Callable[[Server], None]) -> int:
+    """Serve until SIGTERM or SIGINT, then drain. Returns the exit code.
+
+    `announce` is called once, when the first request can come.
+    """
+    # Imported here: see above.
+    from kernel_gateway.web.application import make_application
+    from kernel_gateway.web.handler import Calls
+    from kernel_gateway.web.server import Server
+
+    prepare_process()
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(_engine(settings, settings.data_dir))
+        server = Server(settings.web)
+        stack.push_async_callback(server.close)
+        calls = Calls()
+        server.serve(make_application(service, settings.web, version=version, calls=calls))
+        with _stop_signals() as stop:
+            announce(server)
+            await stop.asked.wait()
+            await _drain(service, stop, settings.drain_s)
+            await service.close()  # ends what is left; those who wait for it get their answer
+            await calls.over(LAST_ANSWERS_S)
+    return 130 if stop.at_once.is_set() else 0
+
+
+async def _drain(service: LocalService, stop: _Stop, limit_s: float) -> None:
+    """Nothing new is taken; running code may come to its end."""
+    service.drain()
+    if running := service.runs_in_flight:
+        log.warning("Waiting up to %g s for %d runs. Ctrl-C ends them.", limit_s, running)
+    waiting = {asyncio.create_task(service.idle()), asyncio.create_task(stop.at_once.wait())}
+    _, pending = await asyncio.wait(waiting, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.wait(waiting)
+
+
+class _Stop:
+    """What signals have asked for."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.at_once = asyncio.Event()
+
+    def receive(self, number: signal.Signals) -> None:
+        if self.asked.is_set() and number is signal.SIGINT:
+            self.at_once.set()
+        elif not self.asked.is_set():
+            log.warning("%s: shutting down", number.name)
+        self.asked.set()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    loop = asyncio.get_running_loop()
+    stop = _Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, functools.partial(stop.receive, number))
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+# -- the process --------------------------------------------------------------------------------
+
+
+def prepare_process() -> None:
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _raise_descriptor_limit()
+
+
+def _raise_descriptor_limit() -> None:
+    """A kernel takes a dozen descriptors, a client one; the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def refuse_twin_distribution() -> None:
+    """`jupyter_kernel_gateway` installs a package `kernel_gateway` too, and pip lets one overwrite
+    the other without a word: what is left is a mixture. Raises `Refused`."""
+    others = sorted(distributions_of("kernel_gateway") - {DISTRIBUTION})
+    if others:
+        raise Refused(
+            f"Another distribution installs the package kernel_gateway too: {', '.join(others)}. "
+            f"Remove both and install ours again: pip uninstall {' '.join(others)} {DISTRIBUTION}; "
+            f"pip install {DISTRIBUTION}"
+        )
+
+
+def distributions_of(package: str) -> set[str]:
+    """Names of the installed distributions that have files in the top-level `package`.
+
+    The same answer as `importlib.metadata.packages_distributions()`, which parses the list of files
+    of every distribution there is; here each list is only searched for the one name.
+    """
+    names = (
+        _distribution_name(entry.name)
+        for folder in dict.fromkeys(sys.path)
+        for entry in _metadata_folders(folder)
+        if _installs(Path(entry.path), package)
+    )
+    return set(names)
+
+
+def _metadata_folders(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder or ".") as entries:
+            return [one for one in entries if one.name.endswith((".dist-info", ".egg-info"))]
+    except OSError:  # sys.path names zip files, and folders that are not there
+        return []
+
+
+def _installs(metadata: Path, package: str) -> bool:
+    name = re.escape(package.encode())
+    return _has_line(metadata / "RECORD", rb"\"?%s/" % name) or _has_line(
+        metadata / "top_level.txt", rb"%s\s*$" % name
+    )
+
+
+def _has_line(file: Path, beginning: bytes) -> bool:
+    try:
+        return re.search(rb"^" + beginning, file.read_bytes(), re.MULTILINE) is not None
+    except OSError:  # not every installer writes both
+        return False
+
+
+def _distribution_name(folder: str) -> str:
+    """As pip shows it: `jupyter_kernel_gateway-3.0.1.dist-info` is `jupyter-kernel-gateway`."""
+    return re.sub(r"[-_.]+", "-", folder.rpartition(".")[0].partition("-")[0]).lower()

@@ -1,0 +1,100 @@
+"""What all commands share: configuration, the log, and one line for what cannot be done.
+
+Must not import what only one command needs: the time to the first output is a feature.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from jupyter_core.application import JupyterApp, base_aliases, base_flags
+from traitlets import TraitError, default
+
+from kernel_gateway.config import CLASSES, Settings, read_settings
+from kernel_gateway.errors import GatewayError, KernelSpecNotFound, Refused
+
+REFUSED = 1
+USAGE = 2
+NO_KERNEL = 3
+
+ALIASES: dict[Any, Any] = {**base_aliases, "data-dir": "Gateway.data_dir"}
+FLAGS: dict[Any, Any] = {name: flag for name, flag in base_flags.items() if name != "y"}
+
+
+class UsageError(Refused):
+    """The command line makes no sense; the message says what would."""
+
+
+class Command(JupyterApp):
+    """A subclass has `run`, which returns the exit code."""
+
+    classes = CLASSES
+    aliases = ALIASES
+    flags = FLAGS
+    #: Logger names whose lines are shown; all of them go to stderr.
+    _loggers = ("kernel_gateway", "tornado", "asyncio")
+
+    @default("config_file_name")
+    def _own_config_file_name(self) -> str:
+        return "kernel_gateway_config"
+
+    @default("version")
+    def _own_version(self) -> str:
+        return version()
+
+    @default("logging_config")
+    def _own_logging_config(self) -> dict[str, Any]:
+        """All of the package through the one handler of the command."""
+        shown = {"level": "DEBUG", "handlers": ["console"], "propagate": False}
+        return {"loggers": dict.fromkeys(self._loggers, shown)}
+
+    @default("log_format")
+    def _own_log_format(self) -> str:
+        return "%(highlevel)s %(name)s: %(message)s"
+
+    def migrate_config(self) -> None:
+        """Jupyter's move of IPython 3's files is not ours to start."""
+
+    def _find_subcommand(self, name: str) -> str:
+        """Programs named kernel-gateway-* that lie around are no part of us."""
+        return ""
+
+    def read_settings(self) -> Settings:
+        try:
+            return read_settings(self.config)
+        except TraitError as fault:
+            raise UsageError(str(fault)) from None
+
+    def run(self) -> int:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        super().start()  # it may be asked for a configuration file only; then it raises NoStart
+        sys.exit(self._guarded_run())
+
+    def _guarded_run(self) -> int:
+        self.log.debug("configured")  # the log takes its form at the first line
+        try:
+            return self.run()
+        except UsageError as fault:
+            return self._say(fault, USAGE)
+        except KernelSpecNotFound as fault:
+            return self._say(fault, NO_KERNEL)
+        except GatewayError as fault:
+            return self._say(fault, REFUSED)
+
+    def _say(self, fault: GatewayError, code: int) -> int:
+        sys.stdout.flush()
+        print(f"{self.name}: {fault.message}", file=sys.stderr)
+        return code
+
+
+def version() -> str:
+    from importlib.metadata import PackageNotFoundError  # 30 ms that few commands need
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("kernel-gateway")
+    except PackageNotFoundError:
+        return "0+not.installed"  # run out of its source folder

@@ -1,0 +1,306 @@
+"""`kernel-gateway exec`: code on a kernel of its own, in process, as a program would run it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from traitlets import Float, Unicode
+
+from kernel_gateway import app
+from kernel_gateway.commands.base import ALIASES, Command, UsageError
+from kernel_gateway.commands.terminal import Lines, Screen
+from kernel_gateway.errors import Conflict
+from kernel_gateway.runs import records
+from kernel_gateway.runs.plan import Limits, Mode, RunPlan, StepPlan
+from kernel_gateway.runs.view import Outcome
+from kernel_gateway.service import KernelRequest, RunRequest, Seq
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator, Mapping
+
+    from kernel_gateway.config import Settings
+    from kernel_gateway.service import RunInfo, RunUid, Service
+
+T = TypeVar("T")
+
+_POLL_S = 60.0  # one wait for records; a new one follows
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")  # colours, the one thing IPython puts into a traceback
+
+BROKEN_PIPE = 141
+INTERRUPTED = 130
+#: Of runs that have no exit code of their own; `docs/reference/exit-codes.md`.
+_CODES = {
+    Outcome.OK: 0,
+    Outcome.ERROR: 1,
+    Outcome.CANCELLED: INTERRUPTED,
+    Outcome.TIMEOUT: 124,
+    Outcome.LOST: 6,
+}
+_NOT_STARTED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What the command line asks for."""
+
+    code: str
+    kernel: str | None
+    cwd: Path
+    limit_s: float | None
+    allow_stdin: bool
+
+
+class ExecApp(Command):
+    name = "kernel-gateway exec"
+    description = """
+        Run code on a kernel of its own and show its output as it comes.
+
+        The code is the one argument, or standard input when that is - or when there is none. The
+        exit code is that of the code: 0, 1 after an exception, the status of sys.exit; 124 when the
+        time was over, 6 when the kernel died, 4 when it never came up, 130 after Ctrl-C.
+    """
+    examples = """
+        kernel-gateway exec "print(6 * 7)"
+        kernel-gateway exec -k ir --timeout=60 - < script.R
+        kernel-gateway exec -- "-1"
+    """
+    kernel = Unicode(
+        None, allow_none=True, config=True, help="Kernelspec. Default: Kernels.default_spec."
+    )
+    timeout = Float(
+        None,
+        allow_none=True,
+        config=True,
+        help="Seconds that the code may take, its kernel's start not counted. Default: no limit.",
+    )
+    cwd = Unicode(".", config=True, help="Folder in which the kernel starts.")
+    aliases: dict[Any, Any] = {
+        **ALIASES,
+        ("k", "kernel"): "ExecApp.kernel",
+        "timeout": "ExecApp.timeout",
+        "cwd": "ExecApp.cwd",
+    }
+
+    def run(self) -> int:
+        job = self._job()
+        app.refuse_twin_distribution()
+        return asyncio.run(_run(self.read_settings(), job))
+
+    def _job(self) -> Job:
+        if len(self.extra_args) > 1:
+            raise UsageError(f"One piece of code is taken, not {len(self.extra_args)}. Quote it.")
+        argument = self.extra_args[0] if self.extra_args else "-"
+        if not self.extra_args and sys.stdin.isatty():
+            raise UsageError('Code is needed: kernel-gateway exec "print(6 * 7)", or - to type it.')
+        cwd = Path(self.cwd).expanduser().absolute()
+        if not cwd.is_dir():
+            raise UsageError(f"There is no folder {str(cwd)!r}.")
+        if self.timeout is not None and self.timeout <= 0:
+            raise UsageError("--timeout must be above 0.")
+        return Job(
+            code=_checked(sys.stdin.read() if argument == "-" else argument),
+            kernel=self.kernel,
+            cwd=cwd,
+            limit_s=self.timeout,
+            allow_stdin=argument != "-",  # else standard input has been read to its end
+        )
+
+
+def _checked(code: str) -> str:
+    try:
+        code.encode()
+    except UnicodeEncodeError:
+        raise UsageError("The code is not UTF-8.") from None
+    if "\0" in code:
+        raise UsageError("The code must not contain NUL.")
+    return code
+
+
+async def _run(settings: Settings, job: Job) -> int:
+    async with app.local_service(settings) as service:
+        try:
+            return await _on_kernel(service, job)
+        except BrokenPipeError:  # `... | head`: nobody wants the rest
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+
+
+async def _on_kernel(service: Service, job: Job) -> int:
+    owner = app.LOCAL_OWNER
+    kernel = await service.create_kernel(owner, KernelRequest(name=job.kernel, cwd=job.cwd))
+    plan = RunPlan(
+        mode=Mode.QUERY,
+        steps=(StepPlan(code=job.code),),
+        allow_stdin=job.allow_stdin,
+        limits=Limits(run=job.limit_s),
+    )
+    info = await service.submit(owner, RunRequest(plan=plan, kernel_id=kernel.id))
+    return await _Console(service, info.uid).follow()
+
+
+class _Console:
+    """One run, shown on the terminal until it is over or given up."""
+
+    def __init__(self, service: Service, uid: RunUid) -> None:
+        self._service = service
+        self._uid = uid
+        self._screen = Screen(sys.stdout, sys.stderr)
+        self._lines = Lines()
+        self._interrupted = False
+        self._given_up: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._asking: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def follow(self) -> int:
+        """Show everything; returns the exit code when the run is over or given up."""
+        showing = self._start(self._show_all())
+        with _signals(self):
+            try:
+                ends: set[asyncio.Future[Any]] = {showing, self._given_up}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await self._end_tasks()
+        if self._given_up.done():
+            return self._given_up.result()
+        showing.result()  # raises what showing it has raised
+        info = await self._service.run(app.LOCAL_OWNER, self._uid)
+        return _exit_code(info)
+
+    def interrupt(self) -> None:
+        """The first is for the code, which may make something of it; the second ends it."""
+        if self._interrupted:
+            self.give_up(INTERRUPTED)
+        else:
+            self._interrupted = True
+            self._start(self._cancel())
+
+    def give_up(self, exit_code: int) -> None:
+        if not self._given_up.done():
+            self._given_up.set_result(exit_code)
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        return task
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _cancel(self) -> None:
+        await self._service.cancel(
+            app.LOCAL_OWNER, self._uid, escalate=False, message="interrupted"
+        )
+
+    async def _show_all(self) -> None:
+        after = Seq(0)
+        finished = False
+        while not finished:
+            page = await self._service.log(app.LOCAL_OWNER, self._uid, after=after, wait_s=_POLL_S)
+            for record in page.records:
+                show = _SHOW.get(type(record.body))
+                if show is not None:
+                    show(self, record.body)
+            after, finished = page.next, page.finished
+
+    # -- input -----------------------------------------------------------------------------------
+
+    def _ask(self, body: records.InputAsked) -> None:
+        self._screen.out(body.prompt)
+        self._asking = self._start(self._answer(body))
+
+    async def _answer(self, asked: records.InputAsked) -> None:
+        line = await self._lines.next(hidden=asked.password)
+        if line is None:
+            self._say("the code asks for input and there is no more")
+            self.give_up(_CODES[Outcome.ERROR])
+            return
+        self._screen.answered()
+        with suppress(Conflict):  # the prompt has gone meanwhile
+            await self._service.give_input(app.LOCAL_OWNER, self._uid, line, asked.prompt_id)
+
+    def _stop_asking(self, body: records.InputAnswered | records.Completed) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+
+    # -- output ----------------------------------------------------------------------------------
+
+    def _text(self, body: records.LogText) -> None:
+        (self._screen.out if body.stream == "stdout" else self._screen.err)(body.text)
+
+    def _output(self, body: records.Output | records.Updated) -> None:
+        self._screen.own_line(_plain(body))
+
+    def _error(self, body: records.ErrorRaised) -> None:
+        if body.ename == "SystemExit":
+            text = "" if re.fullmatch(r"-?\d+|None|", body.evalue) else body.evalue
+        else:
+            text = "\n".join(body.traceback) or f"{body.ename}: {body.evalue}"
+        if text:
+            self._screen.err(f"{text if self._screen.coloured else _ANSI.sub('', text)}\n")
+
+    def _dropped(self, body: records.Dropped) -> None:
+        lost = f"{body.bytes} bytes" if body.bytes is not None else f"{body.count} messages"
+        self._say(f"{lost} of output are missing ({body.why})")
+
+    def _completed(self, body: records.Completed) -> None:
+        self._stop_asking(body)
+        if body.outcome in {Outcome.TIMEOUT, Outcome.LOST}:
+            self._say(body.reason.message or body.reason.code)
+
+    def _say(self, text: str) -> None:
+        self._screen.err(f"kernel-gateway exec: {text}\n")
+
+
+_SHOW: Mapping[type, Callable[[_Console, Any], None]] = {
+    records.LogText: _Console._text,
+    records.Output: _Console._output,
+    records.Updated: _Console._output,
+    records.ErrorRaised: _Console._error,
+    records.InputAsked: _Console._ask,
+    records.InputAnswered: _Console._stop_asking,
+    records.Dropped: _Console._dropped,
+    records.Completed: _Console._completed,
+}
+
+
+def _plain(body: records.Output | records.Updated) -> str:
+    """What a terminal can show of a display."""
+    spilled = body.spilled or {}
+    if "text/plain" in body.data:
+        return str(body.data["text/plain"])
+    if "text/plain" in spilled:
+        return f"{spilled['text/plain'].preview}..."
+    return f"[{', '.join([*body.data, *spilled])}]"
+
+
+@contextmanager
+def _signals(console: _Console) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, console.interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, console.give_up, 128 + number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+def _exit_code(info: RunInfo) -> int:
+    view = info.view
+    if view.reason is not None and view.reason.code == "kernel_start_failed":
+        return _NOT_STARTED
+    if view.exit_code is not None:
+        return view.exit_code & 0xFF  # as the system would
+    return _CODES[view.outcome or Outcome.LOST]

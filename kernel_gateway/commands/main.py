@@ -1,0 +1,49 @@
+"""`kernel-gateway`: finds the command. Imports none of them before it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from jupyter_core.application import NoStart
+
+from kernel_gateway.commands.base import USAGE, Command
+
+_WHERE = "kernel_gateway.commands"
+
+
+class KernelGatewayApp(Command):
+    name = "kernel-gateway"
+    description = "Run code on Jupyter kernels, and never lose a line of what it printed."
+    examples = """
+        kernel-gateway serve
+        kernel-gateway exec "print(6 * 7)"
+        kernel-gateway run notebook.ipynb out.ipynb
+    """
+    subcommands: dict[str, Any] = {
+        "serve": (f"{_WHERE}.serve.ServeApp", "Serve kernels and runs over HTTP."),
+        "run": (f"{_WHERE}.run.RunApp", "Run a notebook and write what became of it."),
+        "exec": (f"{_WHERE}.exec.ExecApp", "Run code on a kernel of its own and show its output."),
+    }
+
+    def run(self) -> int:
+        commands = ", ".join(self.subcommands)
+        if not self.extra_args:
+            self.print_help()
+            return USAGE
+        unknown = self.extra_args[0]
+        print(f"{self.name}: there is no command {unknown!r}, only {commands}.", file=sys.stderr)
+        return USAGE
+
+
+def main(argv: list[str] | None = None) -> None:
+    app = KernelGatewayApp.instance()
+    app.initialize(argv)
+    try:
+        app.start()
+    except NoStart:  # a configuration file was all that was wanted
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""The exit code that says how a notebook run ended. Knows outcomes and reasons, nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel_gateway.runs.view import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+_BY_OUTCOME: Mapping[Outcome, int] = {
+    Outcome.OK: 0,
+    Outcome.ERROR: 1,
+    Outcome.TIMEOUT: 5,
+    Outcome.LOST: 6,
+    Outcome.CANCELLED: INTERRUPTED,
+}
+#: Where the reason says more than the outcome.
+_BY_REASON: Mapping[str, int] = {
+    "kernel_not_found": 3,
+    "kernel_start_failed": 4,
+    "start_limit": 4,
+    "no_input": 7,
+}
+
+
+def exit_code(outcome: Outcome, reason_code: str) -> int:
+    return _BY_REASON.get(reason_code, _BY_OUTCOME[outcome])

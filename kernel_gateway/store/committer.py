@@ -1,0 +1,276 @@
+"""Writes into the database: one transaction for all that is given. Runs in the writer's thread.
+
+Knows tables and files. Must not know the loop, nor who wrote what or waits for it.
+
+What belongs together is a *unit*: what one source gave in one take, or one call of `write`. All
+units of a commit share one transaction. When one of them cannot be stored at all, by a mistake of
+ours, the transaction is rolled back and done again with a savepoint for each unit, so that the
+mistake costs its own unit and nobody else's; the usual commit pays nothing for that.
+
+Removed runs are erased bit by bit behind the commits, a bounded number of records each: a log can
+have a gigabyte, and nobody is to wait for its end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from kernel_gateway.runs.records import Record, Seq
+from kernel_gateway.store import rows, statements
+from kernel_gateway.store.faults import bug, weather
+from kernel_gateway.store.tables import records
+from kernel_gateway.store.values import (
+    AppendRecords,
+    DeleteRun,
+    Expire,
+    ForgetExpired,
+    PutKey,
+    PutRun,
+    PutSession,
+    Write,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from kernel_gateway.errors import GatewayError
+    from kernel_gateway.service import RunUid
+    from kernel_gateway.store.blobs import Blobs
+
+LOG = logging.getLogger("kernel_gateway.store")
+
+Unit: TypeAlias = Sequence[Write]
+
+#: Records that are erased behind one commit: some milliseconds even if each of them is full.
+_ERASED_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    faults: tuple[GatewayError | None, ...]  # one a unit; None: it is stored
+    more: bool  # there is something left to erase: call again, with nothing if there is nothing
+
+
+class Committer:
+    """`close` it in the thread that has called `commit`."""
+
+    def __init__(self, engine: Engine, blobs: Blobs) -> None:
+        self._engine = engine
+        self._blobs = blobs
+        self._connection: Connection | None = None
+        self._erasing = True  # the last gateway may not have come to the end of it
+        self._insert_records = _driver_text(engine)
+
+    def commit(self, units: Sequence[Unit]) -> Committed:
+        """Raises `DiskFull` or `StoreUnavailable` when nothing was stored, for now."""
+        try:
+            return self._commit(units)
+        except Exception as fault:
+            self.close()  # the next try begins on a new connection
+            if passing := weather(fault):
+                raise passing from fault
+            raise
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+            self._engine.dispose()
+
+    def _commit(self, units: Sequence[Unit]) -> Committed:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        connection = self._connection
+        try:
+            with connection.begin():
+                for unit in units:
+                    self._apply(connection, unit)
+                self._erase(connection)
+            return Committed((None,) * len(units), self._erasing)
+        except Exception as fault:
+            if weather(fault):
+                raise
+        with connection.begin():
+            faults = tuple(self._apply_alone(connection, unit) for unit in units)
+        return Committed(faults, self._erasing)
+
+    def _apply_alone(self, connection: Connection, unit: Unit) -> GatewayError | None:
+        try:
+            with connection.begin_nested():
+                self._apply(connection, unit)
+        except Exception as fault:
+            if weather(fault):
+                raise
+            named = bug(_names(unit), fault)
+            LOG.error("dropped: %s", named, exc_info=fault)
+            return named
+        return None
+
+    def _apply(self, connection: Connection, unit: Unit) -> None:
+        for write in unit:
+            match write:
+                case AppendRecords():
+                    self._append(connection, write)
+                case PutRun():
+                    _put_run(connection, write)
+                case DeleteRun():
+                    self._erasing |= _remove_run(connection, write.uid, None)
+                case Expire():
+                    for uid in write.uids:
+                        self._erasing |= _remove_run(connection, uid, write.until)
+                case ForgetExpired():
+                    connection.execute(statements.FORGET_EXPIRED, {"now": write.now})
+                case PutSession():
+                    _put_session(connection, write)
+                case PutKey():
+                    _put_key(connection, write)
+
+    # -- log -------------------------------------------------------------------------------------
+
+    def _append(self, connection: Connection, write: AppendRecords) -> None:
+        run = _extend_log(connection, write)
+        if run is None:
+            return
+        for blob in write.batch.blobs:
+            self._blobs.write(write.uid, blob)
+        if write.batch.records:
+            connection.exec_driver_sql(
+                self._insert_records,
+                [rows.record_row(run, record) for record in write.batch.records],
+            )
+
+    # -- removal ---------------------------------------------------------------------------------
+
+    def _erase(self, connection: Connection) -> None:
+        """The next bit of what removed runs have left; their files with the last of it."""
+        if not self._erasing:
+            return
+        row = connection.execute(statements.NEXT_TO_ERASE).first()
+        if row is None:
+            self._erasing = False
+            return
+        of_run = {"number": row.run, "count": _ERASED_AT_ONCE}
+        if connection.execute(statements.ERASE_RECORDS, of_run).rowcount:
+            return
+        self._blobs.remove(row.uid)
+        connection.execute(statements.MARK_ERASED, {"number": row.run})
+
+
+def _put_run(connection: Connection, write: PutRun) -> None:
+    run = write.run
+    changing = rows.changing_parameters(run)
+    if connection.execute(statements.UPDATE_RUN, changing | {"of": run.uid}).rowcount:
+        return
+    if _is_removed(connection, run.uid):
+        return
+    number = connection.execute(
+        statements.INSERT_RUN, changing | rows.fixed_parameters(run)
+    ).scalar_one()
+    connection.execute(statements.INSERT_PLAN, {"run": number, "plan": rows.plan_bytes(run.plan)})
+    connection.execute(statements.INSERT_LOG, {"run": number})
+
+
+def _extend_log(connection: Connection, write: AppendRecords) -> int | None:
+    """The number of the run; None when it was removed, and its output with it."""
+    batch = write.batch
+    _check_sequence(batch.records)
+    measures = {"of": write.uid, "size": batch.bytes, "lost": batch.dropped}
+    if batch.records:
+        first = batch.records[0].seq
+        result = connection.execute(
+            statements.EXTEND_LOG,
+            measures | {"first": first, "then": first + len(batch.records)},
+        )
+    else:
+        result = connection.execute(statements.MEASURE_LOG, measures)
+    number: int | None = result.scalar_one_or_none()
+    if number is None and not _is_removed(connection, write.uid):
+        expected = connection.execute(statements.LOG_NEXT, {"of": write.uid}).scalar()
+        if expected is None:
+            raise LookupError("records of a run that was never put")
+        raise ValueError(f"record {batch.records[0].seq} comes where {expected} is next")
+    return number
+
+
+def _check_sequence(batch: Sequence[Record]) -> None:
+    for expected, record in enumerate(batch, batch[0].seq if batch else Seq(1)):
+        if record.seq != expected:
+            raise ValueError(f"record {record.seq} comes where {expected} is next")
+
+
+def _is_removed(connection: Connection, uid: RunUid) -> bool:
+    if connection.execute(statements.IS_REMOVED, {"of": uid}).first() is None:
+        return False
+    LOG.info("run %s was removed; what came later for it is discarded", uid)
+    return True
+
+
+def _remove_run(connection: Connection, uid: RunUid, until: float | None) -> bool:
+    """A tombstone takes the place of the run. False when there was none."""
+    run = connection.execute(statements.RUN_TO_REMOVE, {"of": uid}).first()
+    if run is None:
+        return False
+    if until is None:
+        until = run.expires_at or 0.0
+    connection.execute(
+        statements.INSERT_TOMBSTONE,
+        {
+            "run": run.number,
+            "uid": uid,
+            "run_id": run.run_id,
+            "owner": run.owner,
+            "until": until,
+            "erased": False,
+        },
+    )
+    for statement in statements.DELETE_RUN:
+        connection.execute(statement, {"number": run.number})
+    return True
+
+
+def _put_session(connection: Connection, write: PutSession) -> None:
+    parameters = rows.session_parameters(write.session)
+    changed = {name: value for name, value in parameters.items() if name != "id"}
+    if not connection.execute(
+        statements.UPDATE_SESSION, changed | {"of": write.session.id}
+    ).rowcount:
+        connection.execute(statements.INSERT_SESSION, parameters)
+
+
+def _put_key(connection: Connection, write: PutKey) -> None:
+    parameters = rows.key_parameters(write.key)
+    changed = {name: value for name, value in parameters.items() if name != "access_key"}
+    if not connection.execute(
+        statements.UPDATE_KEY, changed | {"of": write.key.access_key}
+    ).rowcount:
+        connection.execute(statements.INSERT_KEY, parameters)
+
+
+def _names(unit: Unit) -> str:
+    """What a person needs to find a dropped unit: whose it is and what it was."""
+    return ", ".join(_name(write) for write in unit)
+
+
+def _name(write: Write) -> str:
+    match write:
+        case PutRun(run=run):
+            return f"run {run.uid}"
+        case AppendRecords(uid=uid, batch=batch):
+            return f"{len(batch.records)} records of run {uid}"
+        case PutSession(session=session):
+            return f"session {session.id}"
+        case PutKey(key=key):
+            return f"key {key.access_key}"
+        case _:
+            return repr(write)
+
+
+def _driver_text(engine: Engine) -> str:
+    """The one statement that is hot enough to go round SQLAlchemy: a tuple a row, no dict."""
+    compiled = statements.INSERT_RECORD.compile(dialect=engine.dialect)
+    order = [column.name for column in records.c]
+    assert compiled.positiontup == order, compiled.positiontup  # that of `rows.record_row`
+    return str(compiled)

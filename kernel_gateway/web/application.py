@@ -1,0 +1,39 @@
+"""All routes, and what they share. The one place where handlers, engine and tokens meet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tornado.web import Application
+
+from kernel_gateway.web import health
+from kernel_gateway.web.auth import Hosts, Tokens
+from kernel_gateway.web.handler import Calls, Door, NoSuchRoute, access_log
+from kernel_gateway.web.jupyter import kernels
+from kernel_gateway.web.runs import execute, log, runs
+
+if TYPE_CHECKING:
+    from kernel_gateway.service import Service
+    from kernel_gateway.web.settings import WebSettings
+
+ROUTES = [*health.ROUTES, *kernels.ROUTES, *execute.ROUTES, *runs.ROUTES, *log.ROUTES]
+
+
+def make_application(
+    service: Service, settings: WebSettings, *, version: str, calls: Calls
+) -> Application:
+    door = Door(
+        service=service,
+        tokens=Tokens({settings.token: settings.owner}),
+        hosts=Hosts(settings.ip, settings.allowed_hosts),
+        settings=settings,
+        version=version,
+        calls=calls,
+    )
+    arguments = {"door": door}
+    return Application(
+        [(route, handler, arguments) for route, handler in ROUTES],
+        default_handler_class=NoSuchRoute,
+        default_handler_args=arguments,
+        log_function=access_log,
+    )

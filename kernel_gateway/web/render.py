@@ -1,0 +1,257 @@
+"""How values become the JSON of the contracts.
+
+Knows the shapes of answers and which routes exist to link to. Must not know HTTP nor the engine.
+Everything here is a pure function of a value of `service.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from http.client import responses
+from typing import TYPE_CHECKING, Any
+
+from kernel_gateway.errors import GatewayError, InvalidField, RunIdAmbiguous, TooLarge
+from kernel_gateway.runs.records import Reason, body_json
+from kernel_gateway.service import (
+    Answer,
+    ConsoleItem,
+    KernelInfoView,
+    Record,
+    RunInfo,
+    Seq,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kernel_gateway.messaging.strict_json import Json
+    from kernel_gateway.runs.view import Failure, Prompt, RunView, StepView
+
+_FIRST = Seq(1)  # nothing of a log goes before all of it does
+
+#: What terminals act on: colours and cursor moves (CSI), titles and links (OSC), short sequences.
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+
+
+def instant(at: float) -> str:
+    """UTC with exactly six digits of microseconds and `Z`: browsers parse just that."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _instant(at: float | None) -> str | None:
+    return None if at is None else instant(at)
+
+
+def without_ansi(text: str) -> str:
+    return _ANSI.sub("", text)
+
+
+# -- runs ---------------------------------------------------------------------------------------
+
+
+def run_json(info: RunInfo) -> dict[str, Json]:
+    view = info.view
+    return {
+        "id": info.id,
+        "uid": info.uid,
+        "owner": info.owner,
+        "mode": info.mode,
+        "kernel": {
+            "id": info.kernel_id,
+            "name": info.kernel_name,
+            "generation": info.generation,
+        },
+        "queue_position": info.queue_position,
+        **_view_json(view),
+        "log": {
+            "first": _FIRST,
+            "next": info.log_next,
+            "bytes": info.log_bytes,
+            "dropped": info.log_dropped,
+        },
+        "links": run_links(info),
+    }
+
+
+def _view_json(view: RunView) -> dict[str, Json]:
+    return {
+        "state": view.state,
+        "outcome": view.outcome,
+        "reason": _reason_json(view.reason),
+        "phase": view.phase,
+        "created_at": instant(view.created_at),
+        "started_at": _instant(view.started_at),
+        "finished_at": _instant(view.finished_at),
+        "queue_time": view.queue_time,
+        "predict_time": view.predict_time,
+        "execution_count": view.execution_count,
+        "exit_code": view.exit_code,
+        "error": _failure_json(view.error),
+        "input_request": _prompt_json(view.prompt),
+        "steps": [_step_json(step) for step in view.steps],
+        "is_stream": view.is_stream,
+        "history": [{"state": state, "at": instant(at)} for state, at in view.history],
+    }
+
+
+def run_links(info: RunInfo) -> dict[str, Json]:
+    """By uid: there are IDs that no URL can carry."""
+    here = f"/api/runs/{info.uid}"
+    return {
+        "self": here,
+        "log": f"{here}/log",
+        "records": f"{here}/records",
+        "input": f"{here}/input",
+        "cancel": f"{here}/cancel",
+    }
+
+
+def _reason_json(reason: Reason | None) -> Json:
+    if reason is None:
+        return None
+    detail: dict[str, Json] = {
+        "signal": reason.signal,
+        "exit_code": reason.exit_code,
+        "limit": reason.limit,
+        "worked": reason.worked,
+    }
+    return {"code": reason.code, "message": reason.message, **_without_null(detail)}
+
+
+def _failure_json(failure: Failure | None) -> Json:
+    if failure is None:
+        return None
+    plain = "\n".join(failure.traceback) or f"{failure.ename}: {failure.evalue}"
+    return {
+        "ename": failure.ename,
+        "evalue": failure.evalue,
+        "traceback": list(failure.traceback),
+        "plain": without_ansi(plain),
+    }
+
+
+def _prompt_json(prompt: Prompt | None) -> Json:
+    if prompt is None:
+        return None
+    return {"prompt_id": prompt.prompt_id, "prompt": prompt.prompt, "password": prompt.password}
+
+
+def _step_json(step: StepView) -> Json:
+    detail: dict[str, Json] = {
+        "phase": step.phase,
+        "exit_code": step.exit_code,
+        "execution_count": step.execution_count,
+        "error": _failure_json(step.error),
+    }
+    return {
+        "index": step.index,
+        "name": step.name,
+        "state": step.state,
+        "started_at": _instant(step.started_at),
+        "finished_at": _instant(step.finished_at),
+        **_without_null(detail),
+    }
+
+
+def _without_null(values: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+# -- logs ---------------------------------------------------------------------------------------
+
+
+def record_json(info: RunInfo, record: Record) -> dict[str, Json]:
+    return {
+        "run_id": info.id,
+        "uid": info.uid,
+        "seq": record.seq,
+        "at": instant(record.at),
+        "step": record.step,
+        "kind": record.body.kind,
+        **body_json(record.body),
+    }
+
+
+# -- execute ------------------------------------------------------------------------------------
+
+
+def answer_json(answer: Answer) -> dict[str, Json]:
+    """Backend.AI's result object; more fields than its own are allowed."""
+    return {
+        "runId": answer.run_id,
+        "status": answer.status,
+        "exitCode": answer.exit_code,
+        "console": [_console_json(item) for item in answer.console],
+        "options": _options_json(answer),
+        "files": [],
+        "cursor": str(answer.cursor),
+    }
+
+
+def _console_json(item: ConsoleItem) -> Json:
+    return [item.type, item.value if isinstance(item.value, str) else list(item.value)]
+
+
+def _options_json(answer: Answer) -> Json:
+    if answer.status is not Status.WAITING_INPUT:
+        return None
+    return {"is_password": bool(answer.is_password), "prompt_id": answer.prompt_id}
+
+
+# -- kernels ------------------------------------------------------------------------------------
+
+
+def kernel_json(kernel: KernelInfoView) -> dict[str, Json]:
+    model: dict[str, Json] = {
+        "id": kernel.id,
+        "name": kernel.name,
+        "last_activity": instant(kernel.last_activity),
+        "execution_state": kernel.state,
+        "connections": kernel.connections,
+        "generation": kernel.generation,
+        "queue_length": kernel.queue_length,
+        "owner": kernel.owner,
+    }
+    return model if kernel.reason is None else {**model, "reason": kernel.reason}
+
+
+# -- errors -------------------------------------------------------------------------------------
+
+
+def error_json(
+    code: str,
+    message: str,
+    *,
+    fields: Mapping[str, str] | None = None,
+    field: str | None = None,
+    details: Mapping[str, Json] | None = None,
+) -> dict[str, Json]:
+    error: dict[str, Json] = {"code": code, "message": message}
+    if fields:
+        error["field"] = next(iter(fields))
+        error["fields"] = dict(fields)
+    elif field is not None:
+        error["field"] = field
+    if details:
+        error["details"] = dict(details)
+    return error
+
+
+def fault_json(fault: GatewayError) -> dict[str, Json]:
+    """The error object of a fault that the caller may know."""
+    more: dict[str, Any] = {}
+    if isinstance(fault, InvalidField):
+        more["fields"] = fault.fields
+    if isinstance(fault, TooLarge):
+        more["field"] = fault.field
+    if isinstance(fault, RunIdAmbiguous):
+        more["details"] = {"uids": list(fault.uids)}
+    return error_json(fault.code, fault.message, **more)
+
+
+def jupyter_error(status: int, error: Mapping[str, Json]) -> dict[str, Json]:
+    """Jupyter's clients show `message`, and `reason` where they have one line only."""
+    reason = responses.get(status, "Error")
+    return {"message": error["message"], "reason": reason, "error": dict(error)}

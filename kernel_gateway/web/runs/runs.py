@@ -1,0 +1,60 @@
+"""`/api/runs/{id}`: how a run stands, its input and its cancellation."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from kernel_gateway.runs.state import RunState
+from kernel_gateway.web import render, schemas
+from kernel_gateway.web.handler import Handler
+
+if TYPE_CHECKING:
+    from kernel_gateway.service import RunInfo
+
+
+class RunHandler(Handler):
+    """A route of one run, which its path names by run ID or uid."""
+
+    async def named_run(self, segment: str) -> RunInfo:
+        run_id = schemas.run_id(segment)
+        kernel_id = schemas.page_query(self.request.query_arguments).kernel_id
+        return await self.service.run(self.owner, run_id, kernel_id)
+
+
+class Run(RunHandler):
+    async def on_get(self, segment: str) -> None:
+        info = await self.named_run(segment)
+        # The place in the queue is the one thing that changes without a record.
+        self.set_header("ETag", f'"{info.uid}.{info.log_next}.{info.queue_position}"')
+        self.set_header("Cache-Control", "no-cache")
+        if self.check_etag_header():
+            self.set_status(HTTPStatus.NOT_MODIFIED)
+            return
+        self.answer(render.run_json(info))
+
+
+class Input(RunHandler):
+    async def on_post(self, segment: str) -> None:
+        given = schemas.given_input(self.body())
+        info = await self.named_run(segment)
+        await self.service.give_input(self.owner, info.uid, given.value, given.prompt_id)
+        self.answer({})
+
+
+class Cancel(RunHandler):
+    async def on_post(self, segment: str) -> None:
+        asked = schemas.asked_cancel(self.body())
+        info = await self.named_run(segment)
+        info = await self.service.cancel(
+            self.owner, info.uid, grace_s=asked.grace_s, escalate=asked.escalate
+        )
+        over = info.view.state is RunState.FINISHED
+        self.answer(render.run_json(info), HTTPStatus.OK if over else HTTPStatus.ACCEPTED)
+
+
+ROUTES = [
+    (r"/api/runs/([^/]+)", Run),
+    (r"/api/runs/([^/]+)/input", Input),
+    (r"/api/runs/([^/]+)/cancel", Cancel),
+]

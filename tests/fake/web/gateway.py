@@ -1,0 +1,155 @@
+"""A gateway over HTTP with kernels in memory, and a small client for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
+from kernel_gateway.execution.local import LocalService
+from kernel_gateway.kernels.fake import FakeKernel, FakeLauncher
+from kernel_gateway.store.settings import StoreSettings
+from kernel_gateway.store.store import Store
+from kernel_gateway.web.application import make_application
+from kernel_gateway.web.handler import Calls
+from kernel_gateway.web.server import Server
+from kernel_gateway.web.settings import WebSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+TOKEN = "s3cret-tökén"
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> Any:
+        return self.json["error"]
+
+
+class Gateway:
+    """What a test holds in its hands."""
+
+    def __init__(self, server: Server, service: LocalService, launcher: FakeLauncher) -> None:
+        self.service = service
+        self.launcher = launcher
+        self.port = server.port
+        self._client = SimpleAsyncHTTPClient(force_instance=True, max_clients=100)
+
+    def close(self) -> None:
+        self._client.close()
+
+    @property
+    def kernel(self) -> FakeKernel:
+        return self.launcher.kernels[-1]
+
+    async def call(
+        self,
+        verb: str,
+        path: str,
+        value: Any = None,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        token: str | None = TOKEN,
+    ) -> Response:
+        """`value` goes as JSON, `body` as it is. Without a token there is no header for it."""
+        sent = dict(headers or {})
+        if value is not None:
+            body = json.dumps(value).encode()
+            sent = {**JSON, **sent}
+        if token is not None:
+            sent.setdefault("Authorization", authorization(token))
+        if body is not None:
+            sent.setdefault("Content-Type", "")  # else Tornado's client makes one up
+        answer = await self._client.fetch(
+            f"http://127.0.0.1:{self.port}{path}",
+            method=verb,
+            body=body,
+            headers=sent,
+            raise_error=False,
+            allow_nonstandard_methods=True,
+            request_timeout=30,
+        )
+        return Response(answer.code, answer.headers, answer.body or b"")
+
+    async def get(self, path: str, **more: Any) -> Response:
+        return await self.call("GET", path, **more)
+
+    async def post(self, path: str, value: Any = None, **more: Any) -> Response:
+        return await self.call("POST", path, value, **more)
+
+    async def delete(self, path: str, **more: Any) -> Response:
+        return await self.call("DELETE", path, **more)
+
+    # -- what most tests begin with --------------------------------------------------------------
+
+    async def new_kernel(self) -> str:
+        kernel_id: str = (await self.post("/api/kernels", {})).json["id"]
+        return kernel_id
+
+    async def execute(self, kernel_id: str, **body: Any) -> Response:
+        return await self.post(f"/api/kernels/{kernel_id}/execute", body)
+
+    async def query(self, kernel_id: str, code: str, **more: Any) -> Any:
+        """The result object of a call that must succeed."""
+        answer = await self.execute(kernel_id, mode="query", code=code, **more)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def raw(self, data: bytes) -> bytes:
+        """Everything that comes back for these bytes, until the gateway closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            await writer.drain()
+            return await asyncio.wait_for(reader.read(), 20)
+        finally:
+            writer.close()
+
+
+def authorization(token: str) -> str:
+    """Tornado's client writes headers as Latin-1; over the wire go the bytes of UTF-8."""
+    return "token " + token.encode().decode("latin-1")
+
+
+def run_path(run_id: str, rest: str = "") -> str:
+    return f"/api/runs/{quote(run_id, safe='')}{rest}"
+
+
+@asynccontextmanager
+async def running_gateway(
+    folder: Path, settings: WebSettings | None = None
+) -> AsyncIterator[Gateway]:
+    settings = settings or WebSettings(token=TOKEN, port=0)
+    store = await Store.open(StoreSettings(folder=folder))
+    launcher = FakeLauncher()
+    service = LocalService(launcher, store)
+    await service.start()
+    server = Server(settings)
+    server.serve(make_application(service, settings, version="1.2.3", calls=Calls()))
+    gateway = Gateway(server, service, launcher)
+    try:
+        yield gateway
+    finally:
+        gateway.close()
+        await service.close()
+        await server.close()
+        await launcher.close()
+        await store.close()

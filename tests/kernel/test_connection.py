@@ -1,0 +1,278 @@
+"""The connection against a peer made of bare sockets: hostile frames, slow joiners, silence."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+import zmq
+
+from kernel_gateway.errors import KernelStartFailed
+from kernel_gateway.kernels.connection import ConnectionInfo, KernelConnection
+from kernel_gateway.kernels.sockets import BATCH_MESSAGES, DrainedSocket
+from kernel_gateway.messaging.message import (
+    Channel,
+    Header,
+    Message,
+    MsgId,
+    execute_request,
+)
+from kernel_gateway.messaging.wire import Signer, from_frames, to_frames
+from tests.shared.kernels import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from kernel_gateway.kernels.sockets import Frames
+    from kernel_gateway.messaging.strict_json import Json
+
+KEY = b"secret"
+INFO_REPLY: dict[str, Json] = {"implementation": "peer", "protocol_version": "5.3"}
+
+
+class Peer:
+    """Binds a kernel's five sockets and answers nothing but what it is told to."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], base: Path) -> None:
+        names = ("shell", "control", "stdin", "iopub", "hb")
+        ports = {name: number for number, name in enumerate(names)}
+        fields = {f"{name}_port": number for name, number in ports.items()}
+        self.raw: dict[str, object] = {"transport": "ipc", "ip": str(base), "key": KEY, **fields}
+        self.info = ConnectionInfo.of(self.raw)
+        self.asked: list[Message] = []
+        self.signer = Signer(KEY)
+        self._identity = b""
+        self._news = asyncio.Event()
+        self._bound = [
+            self._bind(context, zmq.ROUTER, "shell", self._on_shell),
+            self._bind(context, zmq.XPUB, "iopub", lambda _: None),
+            self._bind(context, zmq.ROUTER, "hb", self._on_heart),
+        ]
+        self.has_heart = True
+        self.answers_info = True
+
+    def publish(self, msg_type: str, content: dict[str, Json], parent: Header | None) -> None:
+        message = _message(Channel.IOPUB, msg_type, content, parent)
+        self.publish_frames(to_frames(message, self.signer))
+
+    def publish_frames(self, frames: Frames) -> None:
+        self._bound[1].send([b"topic", *frames])
+
+    def reply(self, msg_type: str, content: dict[str, Json], parent: Header) -> None:
+        message = _message(Channel.SHELL, msg_type, content, parent)
+        self._bound[0].send([self._identity, *to_frames(message, self.signer)])
+
+    def answer_info(self, parent: Header, *, over_iopub: bool) -> None:
+        if over_iopub:
+            self.publish("status", {"execution_state": "busy"}, parent)
+        self.reply("kernel_info_reply", INFO_REPLY, parent)
+
+    async def asked_for(self, number: int) -> Message:
+        async with asyncio.timeout(10):
+            while len(self.asked) < number:
+                self._news.clear()
+                await self._news.wait()
+        return self.asked[number - 1]
+
+    def close(self) -> None:
+        for sock in self._bound:
+            sock.close()
+
+    def _bind(self, context, kind, name, on_frames) -> DrainedSocket:  # type: ignore[no-untyped-def]
+        sock = context.socket(kind)
+        sock.linger = 0
+        sock.sndhwm = 0
+        sock.bind(self.info.url(name))
+        return DrainedSocket(sock, on_frames)
+
+    def _on_shell(self, frames: Frames) -> None:
+        self._identity = frames[0]
+        self.asked.append(from_frames(frames, Channel.SHELL, self.signer))
+        self._news.set()
+
+    def _on_heart(self, frames: Frames) -> None:
+        if self.has_heart:
+            self._bound[2].send(frames)
+
+
+def _message(
+    channel: Channel, msg_type: str, content: dict[str, Json], parent: Header | None
+) -> Message:
+    header = Header(msg_id=MsgId("x"), msg_type=msg_type, session="peer")
+    return Message(channel=channel, header=header, parent=parent, content=content)
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    yield context
+    context.term()
+
+
+@pytest.fixture
+async def peer(context: zmq.Context[zmq.Socket[bytes]], tmp_path: Path) -> AsyncIterator[Peer]:
+    peer = Peer(context, tmp_path / "k")
+    yield peer
+    peer.close()
+
+
+@asynccontextmanager
+async def connection_to(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]], recorder: Recorder
+) -> AsyncIterator[KernelConnection]:
+    connection = KernelConnection(
+        context,
+        peer.info,
+        session="ours",
+        on_ready=recorder.on_ready,
+        on_message=recorder.on_message,
+    )
+    yield connection
+    connection.close()
+
+
+async def test_a_kernel_without_a_welcome_is_asked_until_iopub_is_heard(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    recorder = Recorder()
+    async with connection_to(peer, context, recorder):
+        first = await peer.asked_for(1)
+        peer.answer_info(first.header, over_iopub=False)
+        second = await peer.asked_for(2)
+        peer.answer_info(second.header, over_iopub=True)
+        assert (await recorder.ready()).implementation == "peer"
+        assert first.header.msg_id != second.header.msg_id
+        assert recorder.messages == []
+        assert len(peer.asked) == 2
+
+
+async def test_a_kernel_that_has_not_answered_is_not_asked_again(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    recorder = Recorder()
+    async with connection_to(peer, context, recorder):
+        first = await peer.asked_for(1)
+        peer.publish("iopub_welcome", {"subscription": ""}, None)
+        peer.answer_info(first.header, over_iopub=False)
+        peer.publish("iopub_welcome", {"subscription": ""}, None)
+        await recorder.ready()
+        assert len(peer.asked) == 1
+
+
+async def test_junk_and_forged_frames_are_counted_and_change_nothing(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    recorder = Recorder()
+    async with connection_to(peer, context, recorder) as connection:
+        peer.answer_info((await peer.asked_for(1)).header, over_iopub=True)
+        await recorder.ready()
+        good = to_frames(_message(Channel.IOPUB, "status", {}, None), peer.signer)
+        peer.publish_frames([])
+        peer.publish_frames([b"\xff" * 1000])
+        peer.publish_frames(good[:3])
+        peer.publish_frames([good[0], b"0" * 64, *good[2:]])
+        peer.publish_frames(to_frames(_message(Channel.IOPUB, "x", {}, None), Signer(b"other")))
+        peer.publish_frames(_signed(peer, b"[" * 100_000, b"{}", b"{}", b"{}"))
+        peer.publish_frames(_signed(peer, b'{"msg_type": 5}', b"{}", b"{}", b"{}"))
+        peer.publish_frames(_signed(peer, b'{"msg_type": "x"}', b"{}", b"{}", b"\xff\xfe\xfd"))
+        peer.publish("stream", {"name": "stdout", "text": "good"}, None)
+        await recorder.until(lambda: recorder.messages)
+        assert connection.dropped == 8
+        assert [message.content for message in recorder.messages] == [
+            {"name": "stdout", "text": "good"}
+        ]
+
+
+async def test_the_heartbeat_tells_a_kernel_from_a_silent_one(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    async with connection_to(peer, context, Recorder()) as connection:
+        assert await connection.beat(10.0) is True
+        peer.has_heart = False
+        assert await connection.beat(0.05) is False
+        peer.has_heart = True
+        assert await connection.beat(10.0) is True
+
+
+async def test_a_request_is_signed_and_carries_our_session_and_a_date(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    async with connection_to(peer, context, Recorder()) as connection:
+        connection.send(execute_request(MsgId("m1"), "1", allow_stdin=False))
+        asked = await peer.asked_for(2)
+        assert (asked.header.msg_id, asked.header.session) == ("m1", "ours")
+        assert asked.header.date.endswith("Z")
+
+
+@pytest.mark.logs_error("told badly")
+async def test_a_listener_that_fails_misses_that_message_only(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    class Bad(Recorder):
+        def on_message(self, message: Message) -> None:
+            super().on_message(message)
+            if len(self.messages) == 1:
+                raise RuntimeError("told badly")
+
+    recorder = Bad()
+    async with connection_to(peer, context, recorder):
+        peer.answer_info((await peer.asked_for(1)).header, over_iopub=True)
+        await recorder.ready()
+        for text in "abc":
+            peer.publish("stream", {"name": "stdout", "text": text}, None)
+        await recorder.until(lambda: len(recorder.messages) == 3)
+
+
+async def test_a_flood_is_read_in_batches_so_that_others_have_their_turn(
+    context: zmq.Context[zmq.Socket[bytes]],
+) -> None:
+    left, right = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+    left.sndhwm = right.rcvhwm = 0
+    right.bind("inproc://flood")
+    left.connect("inproc://flood")
+    total = 3 * BATCH_MESSAGES
+    for number in range(total):
+        left.send(str(number).encode())
+    got: list[int] = []
+    full = asyncio.Event()
+
+    def take(frames: Frames) -> None:
+        got.append(int(frames[0]))
+        if len(got) == total:
+            full.set()
+
+    drained = DrainedSocket(right, take)
+    turns: list[int] = []
+    while not full.is_set():
+        turns.append(len(got))
+        await asyncio.sleep(0)
+    assert got == list(range(total))
+    assert max(b - a for a, b in pairwise(turns)) <= BATCH_MESSAGES
+    drained.close()
+    left.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"key": ""}, "has no key"),
+        ({"shell_port": "x"}, "unusable"),
+        ({"ip": None, "shell_port": None}, "unusable"),
+        ({"signature_scheme": "hmac-md5"}, "hmac-md5"),
+    ],
+)
+def test_connection_info_that_cannot_be_used_is_a_start_fault(
+    change: dict[str, object], reason: str
+) -> None:
+    ports = {f"{name}_port": 1 for name in ("shell", "control", "stdin", "iopub", "hb")}
+    raw = {"transport": "tcp", "ip": "127.0.0.1", "key": "k", **ports, **change}
+    with pytest.raises(KernelStartFailed, match=reason):
+        ConnectionInfo.of(raw)
+
+
+def _signed(peer: Peer, *frames: bytes) -> Frames:
+    return [b"<IDS|MSG>", peer.signer.sign(frames), *frames]

@@ -1,0 +1,98 @@
+"""What follows from settings before any process is there."""
+
+from __future__ import annotations
+
+import json
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kernel_gateway.errors import KernelSpecNotFound
+from kernel_gateway.kernels.environment import kernel_argv, kernel_environment
+from kernel_gateway.kernels.folder import PrivateFolder
+from kernel_gateway.kernels.settings import KernelSettings
+from kernel_gateway.kernels.specs import KernelSpecs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OFF = "--HistoryManager.enabled=False"
+
+
+@pytest.mark.parametrize(
+    ("argv", "added"),
+    [
+        (["python", "-m", "ipykernel_launcher", "-f", "x"], [OFF]),
+        (["python", "-m", "ipykernel", "-f", "x"], [OFF]),
+        (["python", "/lib/ipykernel_launcher.py"], [OFF]),
+        (["python", "-m", "ipykernel", "--HistoryManager.enabled=True"], []),
+        (["xpython", "-f", "x"], []),
+    ],
+)
+def test_history_is_switched_off_for_ipykernel_that_does_not_say_itself(
+    argv: list[str], added: list[str]
+) -> None:
+    assert kernel_argv(argv, KernelSettings()) == argv + added
+    assert kernel_argv(argv, KernelSettings(history=True)) == argv
+
+
+def test_secrets_are_kept_back_whatever_the_pass_list_says() -> None:
+    own = {"PATH": "/bin", "KERNEL_GATEWAY_TOKEN": "s", "JUPYTER_TOKEN": "s", "HOME": "/root"}
+    assert kernel_environment(own, {}, KernelSettings()) == {"PATH": "/bin", "HOME": "/root"}
+    narrow = KernelSettings(env_passlist=("PATH", "KERNEL_*"))
+    assert kernel_environment(own, {}, narrow) == {"PATH": "/bin"}
+
+
+def test_the_request_wins_over_the_gateway() -> None:
+    own, requested = {"A": "own", "B": "own"}, {"B": "asked", "C": "asked"}
+    expected = {"A": "own", "B": "asked", "C": "asked"}
+    assert kernel_environment(own, requested, KernelSettings()) == expected
+
+
+def test_a_private_folder_is_private_and_goes(tmp_path: Path) -> None:
+    folder = PrivateFolder(tmp_path)
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+    folder.remove()
+    assert not folder.path.exists()
+
+
+def test_the_usual_folder_is_short_enough_for_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/no/such/folder")
+    folder = PrivateFolder(None)
+    assert folder.fits_sockets
+    folder.remove()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert PrivateFolder(None).path.parent == tmp_path
+
+
+def _specs(tmp_path: Path, *names: str, **settings: str) -> KernelSpecs:
+    for name in names:
+        (tmp_path / name).mkdir()
+        spec = {"argv": ["x"], "display_name": name, "language": "x"}
+        (tmp_path / name / "kernel.json").write_text(json.dumps(spec))
+    return KernelSpecs(KernelSettings(spec_folders=(tmp_path,), **settings))  # type: ignore[arg-type]
+
+
+def test_the_default_is_the_configured_one_or_python3(tmp_path: Path) -> None:
+    assert _specs(tmp_path, "aaa").default_spec() == "python3"
+    assert _specs(tmp_path, default_spec="bbb").default_spec() == "bbb"
+
+
+def test_kernelspecs_are_listed_by_name_and_found_at_once(tmp_path: Path) -> None:
+    specs = _specs(tmp_path)
+    before = {entry.name for entry in specs.list()}
+    _specs(tmp_path, "zzz")
+    assert {entry.name for entry in specs.list()} - before == {"zzz"}
+    assert specs.get("zzz").display_name == "zzz"
+
+
+@pytest.mark.parametrize("content", ["not json", "[]", '{"argv": 5}', '{"env": "x"}'])
+def test_a_broken_kernelspec_is_none(tmp_path: Path, content: str) -> None:
+    specs = _specs(tmp_path, "broken")
+    (tmp_path / "broken" / "kernel.json").write_text(content)
+    with pytest.raises(KernelSpecNotFound, match="'broken'"):
+        specs.get("broken")
+    assert "broken" not in {entry.name for entry in specs.list()}
