@@ -40,8 +40,10 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class GatewayError(Exception):

@@ -10,17 +10,20 @@ else does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import NewType, Protocol
+from typing import TYPE_CHECKING, NewType, Protocol
 
-from kernel_gateway.messaging.strict_json import Json
 from kernel_gateway.runs.answer import Answer, ConsoleItem, Cursor, Status
 from kernel_gateway.runs.plan import Limits, Mode, RunPlan
 from kernel_gateway.runs.records import Record, Seq
-from kernel_gateway.runs.view import RunView
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kernel_gateway.messaging.strict_json import Json
+    from kernel_gateway.runs.view import RunView
 
 Owner = NewType("Owner", str)  # who a credential belongs to
 RunId = NewType("RunId", str)  # the client's name of a run, unique within (owner, session)

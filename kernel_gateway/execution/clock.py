@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kernel_gateway.runs.events import Instant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Handle(Protocol):

@@ -9,25 +9,26 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kernel_gateway.runs import records
 from kernel_gateway.runs.answer import Cursor, Standing
-from kernel_gateway.runs.log import Log
-from kernel_gateway.runs.plan import RunPlan
 from kernel_gateway.runs.records import Body, Record, Seq
-from kernel_gateway.runs.run import Run
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.service import Owner, RunId, RunInfo, RunUid
-from kernel_gateway.store.store import Store
 from kernel_gateway.store.values import AppendRecords, PutRun, StoredRun, Write
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernel_gateway.errors import GatewayError
     from kernel_gateway.execution.clock import Clock, Handle
     from kernel_gateway.runs.events import Instant, Timer
+    from kernel_gateway.runs.log import Log
+    from kernel_gateway.runs.plan import RunPlan
+    from kernel_gateway.runs.run import Run
+    from kernel_gateway.store.store import Store
 
 KEPT_CHARS = 2**16  # of a finished run's log that stays in memory
 

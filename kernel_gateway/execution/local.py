@@ -12,8 +12,8 @@ import hashlib
 import logging
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import (
     Draining,
@@ -52,8 +52,12 @@ from kernel_gateway.service import (
     RunRequest,
     RunUid,
 )
-from kernel_gateway.store.store import Store
 from kernel_gateway.store.values import PutSession, StoredRun, StoredSession, Write
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from kernel_gateway.store.store import Store
 
 log = logging.getLogger("kernel_gateway.execution")
 
@@ -74,7 +78,8 @@ class _Past:
     @property
     def standing(self) -> Standing:
         view = self.run.view
-        assert view.outcome is not None and view.reason is not None
+        assert view.outcome is not None
+        assert view.reason is not None
         return Standing(
             completed=Completed(
                 outcome=view.outcome.value, reason=view.reason, exit_code=view.exit_code
@@ -447,9 +452,7 @@ class LocalService:
             if found.told <= given.cursor.seq:
                 await found.changed(left)
 
-    async def _answer_now(
-        self, found: LiveRun | _Past, call: ExecuteCall, at: Cursor
-    ) -> Answer:
+    async def _answer_now(self, found: LiveRun | _Past, call: ExecuteCall, at: Cursor) -> Answer:
         identity = found.identity if isinstance(found, LiveRun) else found.run
         page = await found.read(at.seq, PAGE)
         end = page[-1].seq if page else at.seq

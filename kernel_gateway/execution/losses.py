@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from kernel_gateway.kernels.kernel import KernelExit
+from typing import TYPE_CHECKING
+
 from kernel_gateway.runs.records import Reason
+
+if TYPE_CHECKING:
+    from kernel_gateway.kernels.kernel import KernelExit
 
 
 def reason_of(end: KernelExit) -> Reason:

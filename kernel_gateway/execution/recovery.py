@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kernel_gateway.runs import records
-from kernel_gateway.runs.events import Instant
 from kernel_gateway.runs.log import Batch
 from kernel_gateway.runs.records import Body, Reason, Record, Seq
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.runs.view import Outcome, RunView, StepOutcome, StepView
-from kernel_gateway.store.store import Store
 from kernel_gateway.store.values import AppendRecords, PutRun, StoredRun, Write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernel_gateway.runs.events import Instant
+    from kernel_gateway.store.store import Store
 
 GATEWAY_LOST = Reason(
     code="gateway_lost", message="The gateway was killed while the run was in progress."

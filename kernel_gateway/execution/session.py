@@ -1,8 +1,8 @@
 """One kernel and its runs: messages become events, events become actions, actions are done here.
 
 Knows the queue, the kernel's generations and the order of things. Must not know owners' rights, the
-web, or how a run decides (`runs/`). Each generation of the kernel is listened to by an object of its
-own, so that a word of an old one is never taken for one of the new.
+web, or how a run decides (`runs/`). Each generation of the kernel is listened to by an object of
+its own, so that a word of an old one is never taken for one of the new.
 """
 
 from __future__ import annotations
@@ -10,15 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.errors import ImpossibleTransition, KernelDead, MalformedMessage
-from kernel_gateway.execution.clock import Clock, Handle
-from kernel_gateway.execution.live import LiveRun
 from kernel_gateway.execution.losses import DELETED, RESTARTED, reason_of
-from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.kernels.kernel import (
     Generation,
@@ -42,7 +38,15 @@ from kernel_gateway.messaging.message import (
 from kernel_gateway.runs import actions, events
 from kernel_gateway.runs.queue import Queue, Slot
 from kernel_gateway.runs.records import Reason
+from kernel_gateway.runs.state import RunState
 from kernel_gateway.service import KernelInfoView, KernelRequest, KernelState, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kernel_gateway.execution.clock import Clock, Handle
+    from kernel_gateway.execution.live import LiveRun
+    from kernel_gateway.execution.settings import EngineSettings
 
 log = logging.getLogger("kernel_gateway.execution")
 
@@ -121,6 +125,7 @@ class KernelSession:
         self._settled = asyncio.Event()  # it is ready, or will never be
         self._restart_wanted = False
         self._deleted = False
+        self._closed_by: events.KernelLost | None = None  # set once no kernel will come any more
         self._poisoned = False  # told to die for a run; may serve none after it
         self._deaths = 0  # in a row
         self._back_off: Handle | None = None
@@ -216,6 +221,8 @@ class KernelSession:
             self.feed(live, events.CancelAsked("interrupted", escalate=False))
 
     def _on_ready(self, info: KernelInfo) -> None:
+        if self._deleted or self._restart_wanted:
+            return  # it is on its way down already
         self._info = info
         self._reason = None
         self._settled.set()
@@ -246,8 +253,10 @@ class KernelSession:
         return RESTARTED if self._restart_wanted else reason_of(how)
 
     def _end_in_flight(self, reason: Reason, *, deleted: bool) -> None:
+        """But for a run that only waits for a kernel, when another kernel will come."""
         live = self.queue.in_flight
-        if live is not None:
+        waits = live is not None and live.machine.state is RunState.STARTING
+        if live is not None and not (waits and self._closed_by is None):
             self.feed(live, events.KernelLost(reason, deleted=deleted))
 
     def _replace(self, reason: Reason) -> None:
@@ -277,11 +286,12 @@ class KernelSession:
     def _close(self, reason: Reason, *, deleted: bool) -> None:
         """No kernel will come any more: those that waited for one end now."""
         self._reason = reason.message
+        self._closed_by = events.KernelLost(reason, deleted=deleted)
         if self._back_off is not None:
             self._back_off.cancel()
             self._back_off = None
         for live in self.queue.close():
-            self.feed(live, events.KernelLost(reason, deleted=deleted))
+            self.feed(live, self._closed_by)
         if self._kernel is None:
             self._end_in_flight(reason, deleted=deleted)
         self._settled.set()
@@ -289,7 +299,10 @@ class KernelSession:
     # -- runs --------------------------------------------------------------------------------------
 
     def put(self, live: LiveRun) -> None:
-        """It is stored: it may have its turn."""
+        """It is stored: it may have its turn. The kernel may be gone for good meanwhile."""
+        if self._closed_by is not None:
+            self.feed(live, self._closed_by)
+            return
         self.queue.put(live)
         self._dispatch()
 
@@ -435,9 +448,7 @@ class KernelSession:
 
     def _probe(self, live: LiveRun, action: actions.Probe) -> None:
         """Is the kernel well? Then the reply it has not sent will not come."""
-        self._ask(
-            facts.KernelInfo, lambda: self.feed(live, events.ProbeAnswered(action.msg_id))
-        )
+        self._ask(facts.KernelInfo, lambda: self.feed(live, events.ProbeAnswered(action.msg_id)))
 
     def _raise_barrier(self, live: LiveRun, action: actions.RaiseBarrier) -> None:
         """Its idle comes over the socket of the output, behind all that was printed before."""
@@ -470,7 +481,7 @@ class KernelSession:
             self._kernel.send(kernel_info_request(msg_id, Channel.CONTROL))
 
     def _answered(self, msg_id: MsgId, question: _Question, fact: facts.Fact) -> None:
-        if isinstance(fact, question.awaited):  # type: ignore[arg-type]
+        if isinstance(fact, question.awaited):
             del self._questions[msg_id]
             question.then()
 

@@ -11,13 +11,15 @@ before `on_ready`), `on_dead` exactly once and last. All on the event loop's thr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NewType, Protocol
+from typing import TYPE_CHECKING, NewType, Protocol
 
-from kernel_gateway.messaging.facts import KernelInfo
-from kernel_gateway.messaging.message import Message, Request
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kernel_gateway.messaging.facts import KernelInfo
+    from kernel_gateway.messaging.message import Message, Request
 
 KernelId = NewType("KernelId", str)  # UUID; stays the same over restarts
 Generation = NewType("Generation", int)  # from 1, one more with each process

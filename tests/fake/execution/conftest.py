@@ -161,6 +161,14 @@ def behaviour() -> FakeBehaviour:
 
 
 @pytest.fixture
+def gate() -> asyncio.Event:
+    """Holds all starts back while it is not set."""
+    gate = asyncio.Event()
+    gate.set()
+    return gate
+
+
+@pytest.fixture
 def engine_settings() -> EngineSettings:
     return EngineSettings()
 
@@ -174,9 +182,12 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def bench(
-    store: Store, behaviour: FakeBehaviour, engine_settings: EngineSettings
+    store: Store,
+    behaviour: FakeBehaviour,
+    gate: asyncio.Event,
+    engine_settings: EngineSettings,
 ) -> AsyncIterator[Bench]:
-    launcher = FakeLauncher(behaviour=behaviour)
+    launcher = FakeLauncher(behaviour=behaviour, gate=gate)
     clock = ManualClock()
     service = LocalService(launcher, store, engine_settings, clock=clock)
     await service.start()

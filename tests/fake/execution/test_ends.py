@@ -19,7 +19,7 @@ from kernel_gateway.runs.view import StepOutcome
 from kernel_gateway.service import KernelRequest, RunId, RunInfo, RunRequest
 from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
-from tests.fake.execution.conftest import ME, ManualClock, text
+from tests.fake.execution.conftest import ME, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,21 +212,52 @@ async def test_a_deleted_kernel_ends_its_runs_as_cancelled(bench: Bench) -> None
     assert "finished" == again.status
 
 
-async def test_a_kernel_can_be_deleted_while_it_starts(tmp_path: Path) -> None:
-    store = await Store.open(StoreSettings(folder=tmp_path / "store"))
-    launcher = FakeLauncher(gate=asyncio.Event())
-    service = LocalService(launcher, store)
-    await service.start()
-    view = await service.create_kernel(ME, KernelRequest())
-    assert "starting" == view.state
-    plan = RunPlan(mode=Mode.QUERY, steps=(StepPlan(code="print a"),))
-    run = await service.submit(ME, RunRequest(plan=plan, kernel_id=view.id))
-    assert "starting" == (await service.run(ME, run.uid)).view.state
-    await service.delete_kernel(ME, view.id)
-    assert "cancelled" == (await service.run(ME, run.uid)).view.outcome
-    await service.close()
-    await launcher.close()
-    await store.close()
+class TestAKernelThatIsHeldShut:
+    @pytest.fixture
+    def gate(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    async def test_has_its_runs_accepted_and_known_at_once(
+        self, bench: Bench, gate: asyncio.Event
+    ) -> None:
+        view = await bench.service.create_kernel(ME, KernelRequest())
+        assert "starting" == view.state
+        run = await submit(bench, view.id, "print a", run_id="r")
+        assert "starting" == (await bench.service.run(ME, run.uid)).view.state
+        gate.set()
+        assert "a\n" == text(await bench.ended(view.id, "r"))
+
+    async def test_can_be_deleted(self, bench: Bench) -> None:
+        view = await bench.service.create_kernel(ME, KernelRequest())
+        await submit(bench, view.id, "print a", run_id="r")
+        await bench.service.delete_kernel(ME, view.id)
+        assert ("cancelled", "cancelled", 130) == await end_of(bench, "r")
+        assert "SIGKILL" == (await bench.kernel.wait_dead()).signal
+
+    async def test_keeps_the_run_that_waits_for_it_over_a_restart(
+        self, bench: Bench, gate: asyncio.Event
+    ) -> None:
+        view = await bench.service.create_kernel(ME, KernelRequest())
+        await submit(bench, view.id, "print a", run_id="r")
+        await bench.service.restart_kernel(ME, view.id)
+        await bench.until(lambda: len(bench.launcher.kernels) == 2)
+        gate.set()
+        assert "a\n" == text(await bench.ended(view.id, "r"))
+
+    async def test_a_start_limit_ends_the_run_that_waits(self, bench: Bench) -> None:
+        view = await bench.service.create_kernel(ME, KernelRequest())
+        await submit(bench, view.id, "print a", run_id="r", start=20.0)
+        bench.clock.advance(20.0)
+        assert ("timeout", "start_limit", 124) == await end_of(bench, "r")
+
+
+async def test_a_run_that_is_stored_when_its_kernel_is_deleted_is_cancelled(bench: Bench) -> None:
+    kernel = await bench.a_kernel()
+    submitting = asyncio.ensure_future(submit(bench, kernel, "print a", run_id="r"))
+    await bench.until(lambda: bench.service.runs_in_flight)
+    await bench.service.delete_kernel(ME, kernel)
+    await submitting
+    assert ("cancelled", "cancelled", 130) == await end_of(bench, "r")
 
 
 class TestAKernelThatCannotStart:

@@ -173,9 +173,7 @@ async def test_the_same_answer_sent_twice_is_given_once(bench: Bench) -> None:
     kernel = await bench.a_kernel()
     await bench.run(kernel, "input one\necho\ninput two\necho", "r")
     for _ in range(2):
-        answer = await bench.call(
-            kernel, "x", run_id="r", mode="input", prompt_id=1, wait_s=5.0
-        )
+        answer = await bench.call(kernel, "x", run_id="r", mode="input", prompt_id=1, wait_s=5.0)
     assert ("waiting-input", 2) == (answer.status, answer.prompt_id)
 
 
