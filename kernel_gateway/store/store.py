@@ -71,9 +71,7 @@ class Store:
     @classmethod
     async def open(cls, settings: StoreSettings) -> Store:
         """Raises `Refused`: in use by another gateway, newer than we are, not to be written."""
-        # Files are opened again and again; the working folder may be another one then.
-        settings = replace(settings, folder=settings.folder.absolute())
-        return cls(settings, *await asyncio.to_thread(_prepared, settings))
+        return cls(*await asyncio.to_thread(_prepared, settings))
 
     async def close(self) -> None:
         """Writes everything first; if the disk does not take it, gives up after a limit."""
@@ -239,14 +237,16 @@ class Store:
         self._lock.release()
 
 
-def _prepared(settings: StoreSettings) -> tuple[FolderLock, Engine, Engine]:
+def _prepared(settings: StoreSettings) -> tuple[StoreSettings, FolderLock, Engine, Engine]:
+    # Files are opened again and again; the working folder may be another one then.
+    settings = replace(settings, folder=settings.folder.absolute())
     try:
         settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FolderLock(settings.folder)
     except OSError as fault:
         raise Refused(f"The folder {settings.folder} cannot be used: {fault}") from fault
     try:
-        return lock, _migrated(settings), reading_engine(settings)
+        return settings, lock, _migrated(settings), reading_engine(settings)
     except BaseException:
         lock.release()
         raise

@@ -221,6 +221,13 @@ async def test_records_of_all_kinds_come_back_as_they_were_and_in_order(store: S
     assert log == await all_records(store, run)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 511, 512, 513, 1027])
+async def test_a_batch_has_as_many_records_as_it_likes(store: Store, count: int) -> None:
+    run = a_run()
+    await store.write(PutRun(run), append(run, *texts(1, count)))
+    assert texts(1, count) == await all_records(store, run)
+
+
 async def test_reading_goes_on_behind_the_cursor(store: Store) -> None:
     run = a_run()
     log = texts(1, 10)
