@@ -98,13 +98,13 @@ async def serve(settings: Settings, *, version: str, announce: Callable[[Server]
     from kernel_gateway.web.server import Server
 
     prepare_process()
-    async with AsyncExitStack() as stack:
-        service = await stack.enter_async_context(_engine(settings, settings.data_dir))
-        server = Server(settings.web)
-        stack.push_async_callback(server.close)
-        calls = Calls()
-        server.serve(make_application(service, settings.web, version=version, calls=calls))
-        with _stop_signals() as stop:
+    with _stop_signals() as stop:
+        async with AsyncExitStack() as stack:
+            service = await stack.enter_async_context(_engine(settings, settings.data_dir))
+            server = Server(settings.web)
+            stack.push_async_callback(server.close)
+            calls = Calls()
+            server.serve(make_application(service, settings.web, version=version, calls=calls))
             announce(server)
             await stop.asked.wait()
             await _drain(service, stop, settings.drain_s)

@@ -34,6 +34,7 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
         ├── Draining                503 draining
         ├── StoreUnavailable        503 store_unavailable
         ├── DiskFull                507 disk_full
+        ├── NotebookUnwritable      500 notebook_unwritable
         ├── ImpossibleTransition    500 internal            a state table has no such entry
         └── Refused                 start-up cannot go on; the message says what to do
 """
@@ -242,6 +243,12 @@ class DiskFull(OurFault):
 
     code = "disk_full"
     status = 507
+
+
+class NotebookUnwritable(OurFault):
+    """The output notebook cannot be written to where it belongs."""
+
+    code = "notebook_unwritable"
 
 
 class ImpossibleTransition(OurFault):

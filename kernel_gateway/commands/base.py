@@ -19,7 +19,7 @@ USAGE = 2
 NO_KERNEL = 3
 
 ALIASES: dict[Any, Any] = {**base_aliases, "data-dir": "Gateway.data_dir"}
-FLAGS: dict[Any, Any] = {name: flag for name, flag in base_flags.items() if name != "y"}
+FLAGS: dict[Any, Any] = {**base_flags}
 
 
 class UsageError(Refused):
@@ -59,6 +59,10 @@ class Command(JupyterApp):
     def _find_subcommand(self, name: str) -> str:
         """Programs named kernel-gateway-* that lie around are no part of us."""
         return ""
+
+    def exit(self, exit_status: int | str | None = 0) -> None:
+        """traitlets calls it after --help, and with 1 after options that it cannot read."""
+        super().exit(USAGE if exit_status == 1 else exit_status)
 
     def read_settings(self) -> Settings:
         try:

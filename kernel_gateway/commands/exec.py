@@ -36,7 +36,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")  # colours, the one thing IPython puts int
 
 BROKEN_PIPE = 141
 INTERRUPTED = 130
-#: Of runs that have no exit code of their own; `docs/reference/exit-codes.md`.
+#: Of runs that have no exit code of their own.
 _CODES = {
     Outcome.OK: 0,
     Outcome.ERROR: 1,
@@ -64,8 +64,9 @@ class ExecApp(Command):
         Run code on a kernel of its own and show its output as it comes.
 
         The code is the one argument, or standard input when that is - or when there is none. The
-        exit code is that of the code: 0, 1 after an exception, the status of sys.exit; 124 when the
-        time was over, 6 when the kernel died, 4 when it never came up, 130 after Ctrl-C.
+        exit code is that of the code: 0, 1 after an exception, the status of sys.exit, 128 and the
+        number of the signal that killed the kernel. 124: the time was over; 4: the kernel never
+        came up; 3: there is none of that name; 2: usage; 130: ended by Ctrl-C.
     """
     examples = """
         kernel-gateway exec "print(6 * 7)"
@@ -125,15 +126,13 @@ def _checked(code: str) -> str:
 
 
 async def _run(settings: Settings, job: Job) -> int:
-    async with app.local_service(settings) as service:
-        try:
-            return await _on_kernel(service, job)
-        except BrokenPipeError:  # `... | head`: nobody wants the rest
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return BROKEN_PIPE
+    console = _Console()
+    with _signals(console):  # up to the last: what ends this process must end the kernel too
+        async with app.local_service(settings) as service:
+            return await console.follow(service, await _submitted(service, job))
 
 
-async def _on_kernel(service: Service, job: Job) -> int:
+async def _submitted(service: Service, job: Job) -> RunUid:
     owner = app.LOCAL_OWNER
     kernel = await service.create_kernel(owner, KernelRequest(name=job.kernel, cwd=job.cwd))
     plan = RunPlan(
@@ -143,44 +142,56 @@ async def _on_kernel(service: Service, job: Job) -> int:
         limits=Limits(run=job.limit_s),
     )
     info = await service.submit(owner, RunRequest(plan=plan, kernel_id=kernel.id))
-    return await _Console(service, info.uid).follow()
+    return info.uid
 
 
 class _Console:
     """One run, shown on the terminal until it is over or given up."""
 
-    def __init__(self, service: Service, uid: RunUid) -> None:
-        self._service = service
-        self._uid = uid
+    _service: Service
+    _uid: RunUid
+
+    def __init__(self) -> None:
         self._screen = Screen(sys.stdout, sys.stderr)
         self._lines = Lines()
+        self._following = False
         self._interrupted = False
         self._given_up: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._asking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def follow(self) -> int:
+    async def follow(self, service: Service, uid: RunUid) -> int:
         """Show everything; returns the exit code when the run is over or given up."""
+        self._service, self._uid, self._following = service, uid, True
         showing = self._start(self._show_all())
-        with _signals(self):
-            try:
-                ends: set[asyncio.Future[Any]] = {showing, self._given_up}
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                await self._end_tasks()
+        ends: set[asyncio.Future[Any]] = {showing, self._given_up}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._following = False
+            await self._end_tasks()
+        if showing.done() and not showing.cancelled():
+            self._look_at(showing)
         if self._given_up.done():
+            await self._cancel(grace_s=0.0, escalate=True)  # it may be deaf to anything milder
             return self._given_up.result()
-        showing.result()  # raises what showing it has raised
-        info = await self._service.run(app.LOCAL_OWNER, self._uid)
-        return _exit_code(info)
+        return _exit_code(await service.run(app.LOCAL_OWNER, uid))
+
+    def _look_at(self, showing: asyncio.Task[None]) -> None:
+        """Raises what showing it has raised."""
+        try:
+            showing.result()
+        except BrokenPipeError:  # `... | head`: nobody wants the rest
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.give_up(BROKEN_PIPE)
 
     def interrupt(self) -> None:
         """The first is for the code, which may make something of it; the second ends it."""
-        if self._interrupted:
+        if self._interrupted or not self._following:
             self.give_up(INTERRUPTED)
         else:
-            self._interrupted = True
-            self._start(self._cancel())
+            self._start(self._cancel(grace_s=None, escalate=False))
+        self._interrupted = True
 
     def give_up(self, exit_code: int) -> None:
         if not self._given_up.done():
@@ -196,9 +207,9 @@ class _Console:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _cancel(self) -> None:
+    async def _cancel(self, *, grace_s: float | None, escalate: bool) -> None:
         await self._service.cancel(
-            app.LOCAL_OWNER, self._uid, escalate=False, message="interrupted"
+            app.LOCAL_OWNER, self._uid, grace_s=grace_s, escalate=escalate, message="interrupted"
         )
 
     async def _show_all(self) -> None:
@@ -215,11 +226,10 @@ class _Console:
     # -- input -----------------------------------------------------------------------------------
 
     def _ask(self, body: records.InputAsked) -> None:
-        self._screen.out(body.prompt)
         self._asking = self._start(self._answer(body))
 
     async def _answer(self, asked: records.InputAsked) -> None:
-        line = await self._lines.next(hidden=asked.password)
+        line = await self._lines.ask(lambda: self._screen.out(asked.prompt), hidden=asked.password)
         if line is None:
             self._say("the code asks for input and there is no more")
             self.give_up(_CODES[Outcome.ERROR])
@@ -301,6 +311,6 @@ def _exit_code(info: RunInfo) -> int:
     view = info.view
     if view.reason is not None and view.reason.code == "kernel_start_failed":
         return _NOT_STARTED
-    if view.exit_code is not None:
-        return view.exit_code & 0xFF  # as the system would
-    return _CODES[view.outcome or Outcome.LOST]
+    if view.exit_code is None:
+        return _CODES[view.outcome or Outcome.LOST]
+    return view.exit_code & 0xFF  # as the system would

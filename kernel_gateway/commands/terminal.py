@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 from kernel_gateway.messaging.strict_json import clean_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _CHUNK = 65_536
 
@@ -63,9 +63,13 @@ class Lines:
         self._rest = b""
         self._ended = False
 
-    async def next(self, *, hidden: bool = False) -> str | None:
-        """Without its newline. None when there is no more."""
+    async def ask(self, prompt: Callable[[], None], *, hidden: bool) -> str | None:
+        """The next one, without its newline. None when there is no more.
+
+        The prompt is shown when nothing is echoed any more: who sees it may type at once.
+        """
         with _echo(self._descriptor, shown=not hidden):
+            prompt()
             while b"\n" not in self._rest and not self._ended:
                 chunk = await self._read()
                 self._rest += chunk

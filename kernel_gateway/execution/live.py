@@ -79,6 +79,7 @@ class LiveRun:
         self._retention_s = retention_s
         self._told_standing = Standing()
         self._taken: Sequence[Record] = ()
+        self._is_new = True  # the store has never been given it
         self._row_is_old = True
         self._refused = False
         self._waiters: set[asyncio.Future[None]] = set()
@@ -104,7 +105,8 @@ class LiveRun:
         writes: list[Write] = []
         if self._row_is_old:
             self._row_is_old = False
-            writes.append(PutRun(self.stored_run()))
+            writes.append(PutRun(self.stored_run(), new=self._is_new))
+            self._is_new = False
         if batch.records:
             writes.append(AppendRecords(self.identity.uid, batch))
         return writes

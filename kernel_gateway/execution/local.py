@@ -45,6 +45,8 @@ from kernel_gateway.service import (
     ExecuteMode,
     KernelInfoView,
     KernelRequest,
+    KernelSpecsView,
+    KernelSpecView,
     LogPage,
     Owner,
     RunId,
@@ -155,6 +157,20 @@ class LocalService:
 
     # -- kernels -----------------------------------------------------------------------------------
 
+    async def kernelspecs(self) -> KernelSpecsView:
+        entries = await asyncio.to_thread(self._launcher.kernelspecs)
+        return KernelSpecsView(
+            default=self._launcher.default_spec(),
+            specs=tuple(
+                KernelSpecView(
+                    name=entry.name,
+                    display_name=str(entry.spec.get("display_name", entry.name)),
+                    language=str(entry.spec.get("language", "")),
+                )
+                for entry in entries
+            ),
+        )
+
     async def create_kernel(self, owner: Owner, request: KernelRequest) -> KernelInfoView:
         self._check_open()
         limit = self._settings.max_kernels
@@ -237,7 +253,7 @@ class LocalService:
         session.check_alive()
         session.queue.check_room()
         if self._store.fault is not None:
-            raise self._store.fault
+            raise type(self._store.fault)(str(self._store.fault))
         live = self._new_run(session, request, digest)
         await self._stored(live)
         if not live.machine.finished:  # it may have been cancelled meanwhile

@@ -39,6 +39,15 @@ LOG = logging.getLogger("kernel_gateway.kernels")
 PortName: TypeAlias = Literal["shell", "control", "stdin", "iopub", "hb"]
 _PORTS: tuple[PortName, ...] = ("shell", "control", "stdin", "iopub", "hb")
 
+#: A kernel's own socket keeps 1,000 messages that we have not taken yet, and drops the next without
+#: a word: at 20,000 a second that is one turn of a busy processor. ipykernel, which has no option
+#: for it, is told to keep them all; they are bounded by its memory, as is what it prints.
+_KEEP_ALL_OUTPUT = (
+    "(lambda thread: thread.schedule(lambda: setattr(thread.socket, 'sndhwm', 0)))"
+    "(get_ipython().kernel.iopub_thread)"
+)
+_IPYKERNEL = "ipython"  # as its kernel_info_reply calls itself
+
 #: For the end of a connection whose process is gone: a grandchild may hold it open.
 PARTING_LIMIT_S = 0.5
 #: For reading what such a connection still holds: a grandchild may write for ever.
@@ -128,7 +137,8 @@ class KernelConnection:
         self.dropped = 0
         self._sockets: dict[Channel, DrainedSocket] = {}
         self._peers: list[PeerWatch] = []
-        self._readiness = Readiness(self._ask_info, on_ready)
+        self._on_ready = on_ready
+        self._readiness = Readiness(self._ask_info, self._came_up)
         self._open()
 
     def send(self, request: Request) -> None:
@@ -215,6 +225,11 @@ class KernelConnection:
     def _ask_info(self) -> None:
         self.send(kernel_info_request(next(self._own_ids), Channel.SHELL))
 
+    def _came_up(self, info: KernelInfo) -> None:
+        if info.implementation == _IPYKERNEL:  # before anything that prints is sent
+            self.send(_silent_request(next(self._own_ids), _KEEP_ALL_OUTPUT))
+        self._on_ready(info)
+
     def _received(self, channel: Channel, frames: Frames) -> None:
         try:
             message = from_frames(frames, channel, self._signer)
@@ -249,3 +264,20 @@ class KernelConnection:
             batches = [sock.drain_batch() for sock in self._sockets.values()]
             more = any(batches)
             await asyncio.sleep(0)  # the turn of all others
+
+
+def _silent_request(msg_id: MsgId, code: str) -> Request:
+    """Leaves no trace in the kernel's history and count; what comes of it concerns nobody."""
+    return Request(
+        channel=Channel.SHELL,
+        msg_id=msg_id,
+        msg_type="execute_request",
+        content={
+            "code": code,
+            "silent": True,
+            "store_history": False,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": False,
+        },
+    )

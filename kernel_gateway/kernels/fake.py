@@ -26,6 +26,7 @@ import json
 from collections import deque
 from dataclasses import dataclass, replace
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from kernel_gateway.errors import KernelSpecNotFound
@@ -34,12 +35,13 @@ from kernel_gateway.kernels.kernel import (
     KernelExit,
     KernelListener,
     LaunchRequest,
+    SpecEntry,
 )
 from kernel_gateway.messaging.facts import KernelInfo
 from kernel_gateway.messaging.message import Channel, Header, Message, MsgId, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from kernel_gateway.messaging.strict_json import Json
 
@@ -507,6 +509,16 @@ class FakeLauncher:
 
     def default_spec(self) -> str:
         return self._specs[0]
+
+    def kernelspecs(self) -> Sequence[SpecEntry]:
+        return [
+            SpecEntry(
+                name=name,
+                resource_dir=Path(),
+                spec={"display_name": f"Fake {name}", "language": "script"},
+            )
+            for name in sorted(self._specs)
+        ]
 
     async def close(self) -> None:
         for kernel in self.kernels:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NewType, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from kernel_gateway.messaging.facts import KernelInfo
@@ -45,6 +45,15 @@ class KernelExit:
     signal: str | None = None  # name, as SIGKILL, of a process that was killed
     start_fault: str | None = None  # set when it died or was given up before it was ready
     stderr_tail: str = ""  # end of what the process wrote to its own stdout and stderr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecEntry:
+    """One kernelspec, for those who list them."""
+
+    name: str
+    resource_dir: Path
+    spec: Mapping[str, object]  # the content of its kernel.json
 
 
 class KernelListener(Protocol):
@@ -90,6 +99,9 @@ class Launcher(Protocol):
 
     def default_spec(self) -> str:
         """Name of the kernelspec for requests that name none."""
+
+    def kernelspecs(self) -> Sequence[SpecEntry]:
+        """All that can be read, by name. Reads files."""
 
     async def close(self) -> None:
         """Release what kernels shared (ZeroMQ context, folders). All kernels must be dead."""

@@ -25,12 +25,15 @@ from kernel_gateway.kernels.kernel import (
     KernelExit,
     KernelListener,
     LaunchRequest,
+    SpecEntry,
 )
 from kernel_gateway.kernels.process import KernelProcess
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.kernels.specs import KernelSpecs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jupyter_client.kernelspec import KernelSpec
 
     from kernel_gateway.messaging.facts import KernelInfo
@@ -243,6 +246,9 @@ class LocalLauncher:
 
     def default_spec(self) -> str:
         return self.specs.default_spec()
+
+    def kernelspecs(self) -> Sequence[SpecEntry]:
+        return self.specs.list()
 
     async def close(self) -> None:
         """Kernels that somebody has forgotten are killed: an open socket would hang the context."""

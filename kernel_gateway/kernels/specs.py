@@ -5,29 +5,20 @@ Knows jupyter_client's KernelSpecManager. Must not know what a kernelspec is use
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 
 from kernel_gateway.errors import KernelSpecNotFound
+from kernel_gateway.kernels.kernel import SpecEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from kernel_gateway.kernels.settings import KernelSettings
 
 _USUAL_DEFAULT = "python3"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpecEntry:
-    """One kernelspec, for those who list them."""
-
-    name: str
-    resource_dir: Path
-    spec: Mapping[str, object]  # the content of its kernel.json
 
 
 class KernelSpecs:

@@ -7,13 +7,16 @@ from a fact (`runs/`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from kernel_gateway.errors import MalformedMessage
-from kernel_gateway.messaging.message import Message
 from kernel_gateway.messaging.strict_json import Json, clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kernel_gateway.messaging.message import Message
 
 
 @dataclass(frozen=True, slots=True)

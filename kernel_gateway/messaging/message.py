@@ -6,13 +6,16 @@ Knows the protocol's shapes (jupyter_client, "Messaging in Jupyter", 5.4). Must 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
+from typing import TYPE_CHECKING, NewType
 
 from kernel_gateway.errors import MalformedMessage
-from kernel_gateway.messaging.strict_json import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kernel_gateway.messaging.strict_json import Json
 
 MsgId = NewType("MsgId", str)  # ours, one for each request
 
@@ -36,20 +39,24 @@ class Header:
     username: str = ""
     date: str = ""  # ISO 8601
     version: str = PROTOCOL_VERSION
+    more: Mapping[str, Json] = field(
+        default_factory=dict
+    )  # as it came: subshell_id, and what comes
 
     @classmethod
     def of(cls, raw: Mapping[str, Json]) -> Header:
-        """From the wire. Only `msg_id` and `msg_type` must be there: old kernels omit the rest."""
+        """From the wire. Only `msg_type` must be there: old kernels omit the rest."""
         texts = {name: raw.get(name, default) for name, default in _HEADER_DEFAULTS.items()}
         for name, value in texts.items():
             if not isinstance(value, str):
                 raise MalformedMessage(f"header.{name} must be text")
         if not texts["msg_type"]:
             raise MalformedMessage("header.msg_type is missing")
-        return cls(**texts)  # type: ignore[arg-type]
+        more = {name: value for name, value in raw.items() if name not in _HEADER_DEFAULTS}
+        return cls(**texts, more=more)  # type: ignore[arg-type]
 
     def as_json(self) -> dict[str, Json]:
-        return {name: getattr(self, name) for name in _HEADER_DEFAULTS}
+        return {**self.more, **{name: getattr(self, name) for name in _HEADER_DEFAULTS}}
 
 
 _HEADER_DEFAULTS = {

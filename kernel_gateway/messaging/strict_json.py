@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from kernel_gateway.errors import MalformedMessage
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 #: What `json.loads` gives. Kept loose below the top: contents belong to the kernel.
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+
+#: Of lists and objects in each other. Parsers and serialisers recurse, and what one could still
+#: read the next one, called from deeper down, could not write.
+MAX_DEPTH = 200
 
 
 def decode(data: bytes | str) -> Json:
@@ -22,6 +30,8 @@ def decode(data: bytes | str) -> Json:
         value: Json = json.loads(data)
     except (ValueError, RecursionError) as fault:
         raise MalformedMessage(f"not JSON: {fault}") from fault
+    if _may_be_deep(data) and _is_deep(value):
+        raise MalformedMessage(f"more than {MAX_DEPTH} lists and objects in each other")
     return value
 
 
@@ -49,6 +59,26 @@ def clean_text(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def _may_be_deep(data: bytes | str) -> bool:
+    """Most texts have not enough brackets for it."""
+    if isinstance(data, bytes):
+        return data.count(b"[") + data.count(b"{") > MAX_DEPTH
+    return data.count("[") + data.count("{") > MAX_DEPTH
+
+
+def _is_deep(value: Json) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [item for parent in level for item in _inside(parent)]
+    return any(isinstance(item, (dict, list)) for item in level)
+
+
+def _inside(value: Json) -> Iterable[Json]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _dumps(value: object) -> bytes:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import BadSignature, MalformedMessage
 from kernel_gateway.messaging.message import Channel, Header, Message
 from kernel_gateway.messaging.strict_json import decode_object, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DELIMITER = b"<IDS|MSG>"
 _JSON_FRAMES = 4

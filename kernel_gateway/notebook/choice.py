@@ -54,12 +54,11 @@ def _of_language(specs: KernelSpecsView, language: str) -> KernelSpecView | None
 
 
 def _fallback(wish: Wish, found: KernelSpecView) -> str:
+    used = f"{found.name!r} is used."
     if wish.name:
-        return (
-            f"There is no kernel {wish.name!r}, which the notebook names: {found.name!r} is used."
-        )
+        return f"The notebook names the kernel {wish.name!r}, which is not there: {used}"
     if wish.language and wish.language.lower() != found.language.lower():
-        return f"There is no kernel for {wish.language}: {found.name!r} is used."
+        return f"There is no kernel for {wish.language}: {used}"
     return ""
 
 

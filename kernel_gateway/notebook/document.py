@@ -74,11 +74,10 @@ def read(data: bytes) -> Source:
 
 def _parsed(data: bytes) -> dict[str, Any]:
     try:
-        raw = json.loads(data.decode("utf-8-sig"))
+        raw: Any = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as fault:
         raise NotebookUnreadable(_short(f"It is not JSON: {fault}")) from fault
-    major = raw.get("nbformat") if isinstance(raw, dict) else None
-    if not isinstance(major, int):
+    if not isinstance(raw, dict) or not isinstance(major := raw.get("nbformat"), int):
         raise NotebookUnreadable("It is JSON but no notebook: it has no nbformat version.")
     if not OLDEST <= major <= NEWEST:
         raise NotebookUnreadable(
@@ -120,7 +119,7 @@ def _clean(notebook: NotebookNode) -> None:
 
 
 def _clean_cell(cell: NotebookNode, *, keep_unknown: bool) -> None:
-    metadata = cell.setdefault("metadata", NotebookNode())
+    metadata = cell.setdefault("metadata", {})
     metadata.pop(METADATA_KEY, None)
     cell.setdefault("source", "")
     if cell["cell_type"] == "code":
@@ -161,8 +160,9 @@ class Document:
         self._cells = code_cells(self.notebook)
 
     @property
-    def steps(self) -> int:
-        return len(self._cells)
+    def names(self) -> list[str]:
+        """Of the steps."""
+        return [cell["id"] for cell in self._cells]
 
     def set_kernel(self, spec: KernelSpecView) -> None:
         """The kernel that really runs it; what else the input said of the same one is kept."""

@@ -1,4 +1,7 @@
-"""The exit code that says how a notebook run ended. Knows outcomes and reasons, nothing else."""
+"""The exit code that says how a notebook run ended. Knows outcomes and reasons, nothing else.
+
+A command that was ended by a signal says so itself, as a shell would (143 for SIGTERM).
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,12 @@ from kernel_gateway.runs.view import Outcome
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-INTERRUPTED = 130
-TERMINATED = 143
-
 _BY_OUTCOME: Mapping[Outcome, int] = {
     Outcome.OK: 0,
     Outcome.ERROR: 1,
     Outcome.TIMEOUT: 5,
     Outcome.LOST: 6,
-    Outcome.CANCELLED: INTERRUPTED,
+    Outcome.CANCELLED: 130,
 }
 #: Where the reason says more than the outcome.
 _BY_REASON: Mapping[str, int] = {

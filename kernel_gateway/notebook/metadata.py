@@ -6,11 +6,9 @@ null; times in UTC for people, durations in seconds of a monotonic clock.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import asdict
 from typing import TYPE_CHECKING
-
-from kernel_gateway.runs.view import StepOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
     from kernel_gateway.service import RunInfo
 
 FORMAT = 1  # of this metadata; one more when a field changes its meaning
-
-PENDING: Mapping[str, Json] = {"state": StepOutcome.PENDING.value}
-NOT_RUN: Mapping[str, Json] = {"state": StepOutcome.NOT_RUN.value}
 
 
 def of_notebook(
@@ -74,7 +69,7 @@ def of_step(view: StepView) -> dict[str, Json]:
 
 
 def of_reason(reason: Reason) -> dict[str, Json]:
-    return _present(**asdict(reason))
+    return {name: value for name, value in asdict(reason).items() if value not in {None, ""}}
 
 
 def _of_kernel(choice: Choice, wish: Wish) -> dict[str, Json]:
@@ -90,7 +85,7 @@ def _of_kernel(choice: Choice, wish: Wish) -> dict[str, Json]:
 def _time(at: float | None) -> str | None:
     if at is None:
         return None
-    moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    moment = dt.datetime.fromtimestamp(at, dt.UTC)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 

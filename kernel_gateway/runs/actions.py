@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from kernel_gateway.messaging.message import MsgId
-from kernel_gateway.runs.events import Timer
-from kernel_gateway.runs.records import Body
+if TYPE_CHECKING:
+    from kernel_gateway.messaging.message import MsgId
+    from kernel_gateway.runs.events import Timer
+    from kernel_gateway.runs.records import Body
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,17 @@ alone, so that a lost answer can be made again. Statuses and console items: Back
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import datetime as dt
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from kernel_gateway.messaging.strict_json import Json, encode
 from kernel_gateway.runs import records
 from kernel_gateway.runs.records import Record, Seq, Spilled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 CONSOLE_CHARS = 524_288  # a stream, in one answer
 LOGGER = "kernel-gateway"
@@ -271,7 +274,7 @@ def _show_completed(record: Record, body: records.Completed) -> Iterator[Console
 
 
 def _notice(record: Record, level: str, text: str) -> ConsoleItem:
-    at = datetime.datetime.fromtimestamp(record.at, datetime.UTC)
+    at = dt.datetime.fromtimestamp(record.at, dt.UTC)
     return ConsoleItem("log", (level, at.isoformat(), LOGGER, text))
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from kernel_gateway.messaging.facts import Fact
-from kernel_gateway.messaging.message import MsgId
-from kernel_gateway.runs.records import Reason
+if TYPE_CHECKING:
+    from kernel_gateway.messaging.facts import Fact
+    from kernel_gateway.messaging.message import MsgId
+    from kernel_gateway.runs.records import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,15 @@ one stream may still grow together (natural batches, no timer).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from kernel_gateway.messaging.strict_json import Json, encode
 from kernel_gateway.runs import records
 from kernel_gateway.runs.records import Body, Record, Seq, Spilled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CUT_NOTICE = "[**** LOG LINE TRUNCATED AT {} ****]"
 
@@ -49,29 +52,78 @@ class Batch:
 
 @dataclass
 class _Line:
-    """The unfinished line at the end of one stream."""
+    """The unfinished line at the end of one stream.
 
+    Where the line is cut the notice must fit in too. So what stands in the notice's place is held
+    back until it is known whether the line ends there.
+    """
+
+    limit: int  # bytes
     bytes: int = 0
+    held: str = ""
     cut: int = 0  # bytes left out of it
 
-    def count(self, text: str) -> None:
+    def __post_init__(self) -> None:
+        self.notice = cut_notice(self.limit)
+        self.safe = self.limit - len(self.notice.encode())  # up to here nothing is held back
+
+    def takes(self, text: str) -> bool:
+        """Count it, if it is clear without a close look that no line becomes too long."""
+        if self.cut or self.held or self.bytes + 4 * _longest(text) > self.safe:
+            return False
         start = text.rfind("\n") + 1
         self.bytes = len(text[start:].encode()) + (0 if start else self.bytes)
+        return True
 
-    def keep(self, text: str, limit: int) -> str:
-        """What of `text` may still stand in this line, with the notice where it is cut."""
-        data = text.encode()
+    def keep(self, text: str, *, ended: bool) -> str:
+        """What of `text` may now be told of this line, with the notice where it is cut."""
+        data = (self.held + text).encode()
+        self.held = ""
+        size = self.bytes + len(data)
         if self.cut:
             self.cut += len(data)
             return ""
-        if self.bytes + len(data) <= limit:
-            self.bytes += len(data)
-            return text
-        notice = cut_notice(limit)
-        room = max(0, limit - len(notice.encode()) - self.bytes)
-        kept = data[:room].decode(errors="ignore")  # never half a character
-        self.cut = len(data) - len(kept.encode())
-        return kept + notice
+        if size <= (self.limit if ended else self.safe):
+            self.bytes = size
+            return data.decode()
+        told = data[: max(0, self.safe - self.bytes)].decode(errors="ignore")  # no half character
+        rest = data[len(told.encode()) :]
+        if size <= self.limit:
+            self.bytes = size - len(rest)
+            self.held = rest.decode()
+            return told
+        self.cut = len(rest)
+        return told + self.notice
+
+    def let_out(self) -> str:
+        """What was held back, when something else is about to be told."""
+        held, self.held = self.held, ""
+        self.bytes += len(held.encode())
+        return held
+
+
+@dataclass(slots=True)
+class _Growing:
+    """The last record while it may grow. Joined once, for a text can come in 100,000 parts."""
+
+    seq: Seq
+    at: float
+    step: int | None
+    body: records.LogText  # its first part
+    parts: list[str]
+    chars: int
+
+    def takes(self, body: records.LogText, step: int | None, most_chars: int) -> bool:
+        """Whether it is a neighbour of one kind, and there is room."""
+        return (self.step, self.body.stream, self.body.late) == (
+            step,
+            body.stream,
+            body.late,
+        ) and self.chars + len(body.text) <= most_chars
+
+    def record(self) -> Record:
+        body = replace(self.body, text="".join(self.parts)) if len(self.parts) > 1 else self.body
+        return Record(seq=self.seq, at=self.at, step=self.step, body=body)
 
 
 class Log:
@@ -80,7 +132,8 @@ class Log:
         self._next = first
         self._pending: list[Record] = []
         self._blobs: list[Blob] = []
-        self._lines = {"stdout": _Line(), "stderr": _Line()}
+        self._growing: _Growing | None = None
+        self._lines = {name: _Line(limits.line_bytes) for name in ("stdout", "stderr")}
         self._told_drop = 0  # log_limit losses in the last notice
         self.bytes = 0
         self.dropped = 0
@@ -93,12 +146,13 @@ class Log:
     @property
     def pending(self) -> int:
         """Records that wait for the writer."""
-        return len(self._pending)
+        return len(self._pending) + (self._growing is not None)
 
     def append(self, body: Body, *, step: int | None, at: float) -> None:
         if isinstance(body, records.LogText):
             self._append_text(body, step, at)
             return
+        self._let_out(step, at)
         if isinstance(body, records.Completed):
             self._close(step, at)
         if isinstance(body, records.Output | records.Updated):
@@ -109,6 +163,7 @@ class Log:
 
     def take(self) -> Batch:
         """Everything that gathered; from now on it does not change any more."""
+        self._seal()
         batch = Batch(
             records=tuple(self._pending),
             blobs=tuple(self._blobs),
@@ -121,36 +176,41 @@ class Log:
     # -- text ------------------------------------------------------------------------------------
 
     def _append_text(self, body: records.LogText, step: int | None, at: float) -> None:
-        for piece in self._cut(body.stream, body.text):
+        for piece in self._cut(body):
             if isinstance(piece, str):
-                self._lay_down(body, piece, step, at)
+                self._lay_down(body if piece is body.text else replace(body, text=piece), step, at)
             else:
                 self._add(piece, step, at)
 
-    def _cut(self, stream: str, text: str) -> Iterator[str | records.Dropped]:
+    def _cut(self, body: records.LogText) -> Iterator[str | records.Dropped]:
         """The text with what is too much of its lines left out, and how much that was."""
-        line = self._lines[stream]
-        if not line.cut and line.bytes + 4 * len(text) <= self._limits.line_bytes:
-            line.count(text)  # no line can be too long: the usual case
+        line, text = self._lines[body.stream], body.text
+        if line.takes(text):
             yield text
             return
         kept: list[str] = []
         for part in _lines(text):
-            kept.append(line.keep(part.removesuffix("\n"), self._limits.line_bytes))
-            if part.endswith("\n"):
+            ended = part.endswith("\n")
+            # After the end nothing is held back: nothing may come that would let it out.
+            kept.append(line.keep(part.removesuffix("\n"), ended=ended or body.late))
+            if ended:
                 kept.append("\n")
                 if line.cut:
                     yield "".join(kept)
                     kept = []
-                    yield self._end_line(stream)
+                    yield self._end_line(body.stream, late=body.late)
                 line.bytes = 0
         yield "".join(kept)
 
-    def _end_line(self, stream: str) -> records.Dropped:
+    def _let_out(self, step: int | None, at: float) -> None:
+        for stream, line in self._lines.items():
+            self._lay_down(records.LogText(stream=stream, text=line.let_out()), step, at)
+
+    def _end_line(self, stream: str, *, late: bool = False) -> records.Dropped:
         line = self._lines[stream]
         lost, line.bytes, line.cut = line.cut, 0, 0
         self.dropped += lost
-        return records.Dropped(why="line_too_long", bytes=lost, stream=stream)
+        return records.Dropped(why="line_too_long", bytes=lost, stream=stream, late=late)
 
     def _close(self, step: int | None, at: float) -> None:
         """The run is over: what is still to be said about losses."""
@@ -159,44 +219,52 @@ class Log:
                 self._add(self._end_line(stream), step, at)
         self._tell_over_limit(step, at)
 
-    def _lay_down(self, body: records.LogText, text: str, step: int | None, at: float) -> None:
+    def _lay_down(self, body: records.LogText, step: int | None, at: float) -> None:
+        text, width = body.text, self._limits.record_chars
         if not text:
             return
         size = len(text.encode())
-        if self.bytes + size > self._limits.log_bytes:
-            self._over_limit += size
+        if self._over_limit or self.bytes + size > self._limits.log_bytes:
+            self._over_limit += size  # from the first loss on: a log has an end, and no holes
             self.dropped += size
             if self._over_limit >= 2 * self._told_drop:
-                self._tell_over_limit(step, at)
+                self._tell_over_limit(step, at, late=body.late)
             return
         self.bytes += size
-        width = self._limits.record_chars
+        if len(text) <= width:
+            self._add_text(body, step, at)
+            return
         for start in range(0, len(text), width):
             self._add_text(replace(body, text=text[start : start + width]), step, at)
 
-    def _tell_over_limit(self, step: int | None, at: float) -> None:
+    def _tell_over_limit(self, step: int | None, at: float, *, late: bool = False) -> None:
         """One notice each time the loss has doubled, and one at the end, each with the total."""
         if self._over_limit > self._told_drop:
             self._told_drop = self._over_limit
-            self._add(records.Dropped(why="log_limit", bytes=self._over_limit), step, at)
+            total = records.Dropped(why="log_limit", bytes=self._over_limit, late=late)
+            self._add(total, step, at)
 
     def _add_text(self, body: records.LogText, step: int | None, at: float) -> None:
-        last = self._pending[-1] if self._pending else None
-        if (
-            last is not None
-            and isinstance(last.body, records.LogText)
-            and last.step == step
-            and (last.body.stream, last.body.late) == (body.stream, body.late)
-            and len(last.body.text) + len(body.text) <= self._limits.record_chars
-        ):
-            merged = replace(last.body, text=last.body.text + body.text)
-            self._pending[-1] = replace(last, body=merged)
-        else:
-            self._add(body, step, at)
+        growing = self._growing
+        if growing is not None and growing.takes(body, step, self._limits.record_chars):
+            growing.parts.append(body.text)
+            growing.chars += len(body.text)
+            return
+        self._seal()
+        self._growing = _Growing(self._number(), at, step, body, [body.text], len(body.text))
 
     def _add(self, body: Body, step: int | None, at: float) -> None:
-        self._pending.append(Record(seq=self._next, at=at, step=step, body=body))
-        self._next = Seq(self._next + 1)
+        self._seal()
+        self._pending.append(Record(seq=self._number(), at=at, step=step, body=body))
+
+    def _seal(self) -> None:
+        if self._growing is not None:
+            self._pending.append(self._growing.record())
+            self._growing = None
+
+    def _number(self) -> Seq:
+        seq, self._next = self._next, Seq(self._next + 1)
+        return seq
 
     # -- values ----------------------------------------------------------------------------------
 
@@ -244,7 +312,7 @@ class Log:
         limit = self._limits.line_bytes // 4
 
         def short(text: str) -> str:
-            return text if len(text) <= limit else text[: limit - len(notice)] + notice
+            return text if len(text) <= limit else text[: max(0, limit - len(notice))] + notice
 
         return replace(
             body,
@@ -257,6 +325,11 @@ class Log:
 def cut_notice(limit_bytes: int) -> str:
     size = f"{limit_bytes // 2**20} MiB" if limit_bytes >= 2**20 else f"{limit_bytes} BYTES"
     return CUT_NOTICE.format(size)
+
+
+def _longest(text: str) -> int:
+    """Characters of the longest line, or more where it is not worth while to look."""
+    return len(text) if len(text) < 2**16 else max(map(len, text.split("\n")))
 
 
 def _lines(text: str) -> list[str]:

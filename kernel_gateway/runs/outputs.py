@@ -337,11 +337,24 @@ def fold_lines(text: str) -> str:
 
 
 def _shown(line: str) -> str:
+    if "\x08" not in line and "\x1b" not in line:
+        return _overwritten(line.split("\r"))
     screen = _ScreenLine()
     for token in _TOKEN.finditer(line):
         assert token.lastgroup is not None
         _SCREEN[token.lastgroup](screen, token[0])
     return screen.text()
+
+
+def _overwritten(texts: list[str]) -> str:
+    """Each written over the one before: the last is whole, of the others what sticks out."""
+    shown: list[str] = []
+    width = 0
+    for text in reversed(texts):
+        if len(text) > width:
+            shown.append(text[width:])
+            width = len(text)
+    return "".join(shown)
 
 
 class _ScreenLine:
@@ -355,7 +368,6 @@ class _ScreenLine:
         self._before = ""  # escapes without a width that stand before the next character
 
     def write(self, text: str) -> None:
-        self._pad()
         end = self._column + len(text)
         self._chars[self._column : end] = text
         self._pens[self._column : end] = [self._pen] * len(text)
@@ -383,12 +395,6 @@ class _ScreenLine:
 
     def other(self, token: str) -> None:
         self._before += token
-
-    def _pad(self) -> None:
-        gap = self._column - len(self._chars)
-        if gap > 0:
-            self._chars += " " * gap
-            self._pens += [""] * gap
 
     def text(self) -> str:
         parts, pen = [], ""

@@ -1,9 +1,9 @@
 """Who is next on a kernel: first in, first out, one run in flight, bounded.
 
 Knows order and the state of the slot; must not know what a run is or how it is executed. The slot
-is one kernel process. A poisoned slot (its kernel died, or had to be killed) has no run in flight
-and offers no turn until a new kernel has come up: the two are one state, so a poisoned slot cannot
-report idle.
+is one kernel process. A slot whose kernel died or had to be killed is poisoned until a new kernel
+has come up. That is the same state as before its first kernel, STARTING, so a poisoned slot cannot
+report idle; a run may have its turn meanwhile, and then waits for the kernel.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NewType, TypeAlias
 
-from kernel_gateway.messaging.strict_json import Json
+from kernel_gateway.messaging.strict_json import Json  # noqa: TC001 - for `get_type_hints`
 
 Seq = NewType("Seq", int)  # from 1, without a hole within a run
 

@@ -10,17 +10,14 @@ from __future__ import annotations
 import hashlib
 import re
 import signal
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.errors import NotWaiting, WrongPrompt
 from kernel_gateway.messaging import facts
-from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import actions, events, records
 from kernel_gateway.runs.events import Instant, Timer
-from kernel_gateway.runs.plan import RunPlan, StepPlan
 from kernel_gateway.runs.records import Reason
 from kernel_gateway.runs.state import (
     STEP_OVER,
@@ -32,6 +29,12 @@ from kernel_gateway.runs.state import (
     next_step_state,
 )
 from kernel_gateway.runs.view import Failure, Outcome, Prompt, RunView, StepOutcome, StepView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kernel_gateway.messaging.message import MsgId
+    from kernel_gateway.runs.plan import RunPlan, StepPlan
 
 QUIET_S = 1.0  # iopub without a word after the reply: the idle will not come
 QUIET_CAP_S = 10.0  # ... however much is still said
@@ -241,9 +244,7 @@ class Run:
     def _send(self, step: _Step) -> None:
         step.msg_id = self.new_id()
         step.reply = None
-        step.failure = None
         step.taken_up = None
-        step.ran = False
         self._by_msg_id[step.msg_id] = step
         step.take(StepEvent.SENT)
         if step.started is None:

@@ -42,17 +42,23 @@ may run. After that the end is not ours to declare: the run is `cancelling` unti
 ended or its kernel is gone, so that the next run never meets the rest of this one. A cancel is
 remembered and repeated: kernels swallow interrupts that come before their busy.
 
+A request that comes back `aborted`, because somebody else's code failed before it, is sent again and
+walks through the step table from its beginning (RESENT). But not when it printed or asked: then it
+was executed in part, and twice is worse than not at all.
+
 A finished run takes late events without a change: its turn, a kernel that came up, a second cancel,
 a kernel that is gone. Clocks stop with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.errors import ImpossibleTransition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class StepState(StrEnum):

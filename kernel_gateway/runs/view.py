@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from kernel_gateway.runs.records import Reason
-from kernel_gateway.runs.state import RunState
+if TYPE_CHECKING:
+    from kernel_gateway.runs.records import Reason
+    from kernel_gateway.runs.state import RunState
 
 
 class Outcome(StrEnum):

@@ -17,10 +17,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from kernel_gateway.runs.records import Record, Seq
 from kernel_gateway.store import rows, statements
+from kernel_gateway.store.driver import Driver
 from kernel_gateway.store.faults import bug, weather
 from kernel_gateway.store.tables import records
 from kernel_gateway.store.values import (
@@ -37,7 +38,7 @@ from kernel_gateway.store.values import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
     from kernel_gateway.errors import GatewayError
     from kernel_gateway.service import RunUid
@@ -64,9 +65,8 @@ class Committer:
     """`close` it in the thread that has called `commit`."""
 
     def __init__(self, engine: Engine, blobs: Blobs) -> None:
-        self._engine = engine
+        self._driver = Driver(engine)
         self._blobs = blobs
-        self._connection: Connection | None = None
         self._erasing = True  # the last gateway may not have come to the end of it
         self._insert_records = _insert_texts(engine)
 
@@ -81,32 +81,26 @@ class Committer:
             raise
 
     def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-            self._engine.dispose()
+        self._driver.close()
 
     def _commit(self, units: Sequence[Unit]) -> Committed:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        connection = self._connection
         try:
-            with connection.begin():
+            with self._driver.transaction():
                 for unit in units:
-                    self._apply(connection, unit)
-                self._erase(connection)
+                    self._apply(unit)
+                self._erase()
             return Committed((None,) * len(units), self._erasing)
         except Exception as fault:
             if weather(fault):
                 raise
-        with connection.begin():
-            faults = tuple(self._apply_alone(connection, unit) for unit in units)
+        with self._driver.transaction():
+            faults = tuple(self._apply_alone(unit) for unit in units)
         return Committed(faults, self._erasing)
 
-    def _apply_alone(self, connection: Connection, unit: Unit) -> GatewayError | None:
+    def _apply_alone(self, unit: Unit) -> GatewayError | None:
         try:
-            with connection.begin_nested():
-                self._apply(connection, unit)
+            with self._driver.savepoint():
+                self._apply(unit)
         except Exception as fault:
             if weather(fault):
                 raise
@@ -115,149 +109,148 @@ class Committer:
             return named
         return None
 
-    def _apply(self, connection: Connection, unit: Unit) -> None:
+    def _apply(self, unit: Unit) -> None:
         for write in unit:
             match write:
                 case AppendRecords():
-                    self._append(connection, write)
+                    self._append(write)
                 case PutRun():
-                    _put_run(connection, write)
+                    self._put_run(write)
                 case DeleteRun():
-                    self._erasing |= _remove_run(connection, write.uid, None)
+                    self._erasing |= self._remove_run(write.uid, None)
                 case Expire():
                     for uid in write.uids:
-                        self._erasing |= _remove_run(connection, uid, write.until)
+                        self._erasing |= self._remove_run(uid, write.until)
                 case ForgetExpired():
-                    connection.execute(statements.FORGET_EXPIRED, {"now": write.now})
+                    self._driver.change(statements.FORGET_EXPIRED, {"now": write.now})
                 case PutSession():
-                    _put_session(connection, write)
+                    self._put_session(write)
                 case PutKey():
-                    _put_key(connection, write)
+                    self._put_key(write)
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    def _put_run(self, write: PutRun) -> None:
+        run = write.run
+        changing = rows.changing_parameters(run)
+        if not write.new:
+            if self._driver.change(statements.UPDATE_RUN, {**changing, "of": run.uid}):
+                return
+            if self._is_removed(run.uid):
+                return
+        fixed = rows.fixed_parameters(run)
+        ((number,),) = self._driver.rows(statements.INSERT_RUN, {**changing, **fixed})
+        plan = rows.plan_bytes(run.plan)
+        self._driver.change(statements.INSERT_PLAN, {"run": number, "plan": plan})
+        self._driver.change(statements.INSERT_LOG, {"run": number})
+
+    def _is_removed(self, uid: RunUid) -> bool:
+        if not self._driver.rows(statements.IS_REMOVED, {"of": uid}):
+            return False
+        LOG.info("run %s was removed; what came later for it is discarded", uid)
+        return True
 
     # -- log -------------------------------------------------------------------------------------
 
-    def _append(self, connection: Connection, write: AppendRecords) -> None:
-        run = _extend_log(connection, write)
+    def _append(self, write: AppendRecords) -> None:
+        run = self._extend_log(write)
         if run is None:
             return
         for blob in write.batch.blobs:
             self._blobs.write(write.uid, blob)
-        self._insert(connection, [rows.record_row(run, each) for each in write.batch.records])
+        self._insert([rows.record_row(run, each) for each in write.batch.records])
 
-    def _insert(self, connection: Connection, batch: Sequence[tuple[Any, ...]]) -> None:
+    def _extend_log(self, write: AppendRecords) -> int | None:
+        """The number of the run; None when it was removed, and its output with it."""
+        batch = write.batch
+        _check_sequence(batch.records)
+        measures = {"of": write.uid, "size": batch.bytes, "lost": batch.dropped}
+        if batch.records:
+            first = batch.records[0].seq
+            measures |= {"first": first, "then": first + len(batch.records)}
+            found = self._driver.rows(statements.EXTEND_LOG, measures)
+        else:
+            found = self._driver.rows(statements.MEASURE_LOG, measures)
+        if found:
+            number: int = found[0][0]
+            return number
+        if not self._is_removed(write.uid):
+            self._refuse(write)
+        return None
+
+    def _refuse(self, write: AppendRecords) -> NoReturn:
+        expected = self._driver.rows(statements.LOG_NEXT, {"of": write.uid})
+        if not expected:
+            raise LookupError("records of a run that was never put")
+        first = write.batch.records[0].seq
+        raise ValueError(f"record {first} comes where {expected[0][0]} is next")
+
+    def _insert(self, batch: Sequence[tuple[Any, ...]]) -> None:
         """Many rows a statement, each time the biggest that there is a text for."""
         start = 0
         while rest := len(batch) - start:
             count = min(1 << (rest.bit_length() - 1), _ROWS_AT_ONCE)
             values = tuple(chain.from_iterable(batch[start : start + count]))
-            connection.exec_driver_sql(self._insert_records[count], values)
+            self._driver.execute_text(self._insert_records[count], values)
             start += count
 
     # -- removal ---------------------------------------------------------------------------------
 
-    def _erase(self, connection: Connection) -> None:
+    def _remove_run(self, uid: RunUid, until: float | None) -> bool:
+        """A tombstone takes the place of the run. False when there was none."""
+        found = self._driver.rows(statements.RUN_TO_REMOVE, {"of": uid})
+        if not found:
+            return False
+        ((number, run_id, owner, expires_at),) = found
+        self._driver.change(
+            statements.INSERT_TOMBSTONE,
+            {
+                "run": number,
+                "uid": uid,
+                "run_id": run_id,
+                "owner": owner,
+                "until": (expires_at or 0.0) if until is None else until,
+                "erased": False,
+            },
+        )
+        for statement in statements.DELETE_RUN:
+            self._driver.change(statement, {"number": number})
+        return True
+
+    def _erase(self) -> None:
         """The next bit of what removed runs have left; their files with the last of it."""
         if not self._erasing:
             return
-        row = connection.execute(statements.NEXT_TO_ERASE).first()
-        if row is None:
+        found = self._driver.rows(statements.NEXT_TO_ERASE, {})
+        if not found:
             self._erasing = False
             return
-        of_run = {"number": row.run, "count": _ERASED_AT_ONCE}
-        if connection.execute(statements.ERASE_RECORDS, of_run).rowcount:
+        ((number, uid),) = found
+        of_run = {"number": number, "count": _ERASED_AT_ONCE}
+        if self._driver.change(statements.ERASE_RECORDS, of_run):
             return
-        self._blobs.remove(row.uid)
-        connection.execute(statements.MARK_ERASED, {"number": row.run})
+        self._blobs.remove(uid)
+        self._driver.change(statements.MARK_ERASED, {"number": number})
 
+    # -- sessions and keys -----------------------------------------------------------------------
 
-def _put_run(connection: Connection, write: PutRun) -> None:
-    run = write.run
-    changing = rows.changing_parameters(run)
-    if connection.execute(statements.UPDATE_RUN, changing | {"of": run.uid}).rowcount:
-        return
-    if _is_removed(connection, run.uid):
-        return
-    number = connection.execute(
-        statements.INSERT_RUN, changing | rows.fixed_parameters(run)
-    ).scalar_one()
-    connection.execute(statements.INSERT_PLAN, {"run": number, "plan": rows.plan_bytes(run.plan)})
-    connection.execute(statements.INSERT_LOG, {"run": number})
+    def _put_session(self, write: PutSession) -> None:
+        parameters = rows.session_parameters(write.session)
+        changed = {name: value for name, value in parameters.items() if name != "id"}
+        if not self._driver.change(statements.UPDATE_SESSION, {**changed, "of": write.session.id}):
+            self._driver.change(statements.INSERT_SESSION, parameters)
 
-
-def _extend_log(connection: Connection, write: AppendRecords) -> int | None:
-    """The number of the run; None when it was removed, and its output with it."""
-    batch = write.batch
-    _check_sequence(batch.records)
-    measures = {"of": write.uid, "size": batch.bytes, "lost": batch.dropped}
-    if batch.records:
-        first = batch.records[0].seq
-        result = connection.execute(
-            statements.EXTEND_LOG,
-            measures | {"first": first, "then": first + len(batch.records)},
-        )
-    else:
-        result = connection.execute(statements.MEASURE_LOG, measures)
-    number: int | None = result.scalar_one_or_none()
-    if number is None and not _is_removed(connection, write.uid):
-        expected = connection.execute(statements.LOG_NEXT, {"of": write.uid}).scalar()
-        if expected is None:
-            raise LookupError("records of a run that was never put")
-        raise ValueError(f"record {batch.records[0].seq} comes where {expected} is next")
-    return number
+    def _put_key(self, write: PutKey) -> None:
+        parameters = rows.key_parameters(write.key)
+        changed = {name: value for name, value in parameters.items() if name != "access_key"}
+        if not self._driver.change(statements.UPDATE_KEY, {**changed, "of": write.key.access_key}):
+            self._driver.change(statements.INSERT_KEY, parameters)
 
 
 def _check_sequence(batch: Sequence[Record]) -> None:
     for expected, record in enumerate(batch, batch[0].seq if batch else Seq(1)):
         if record.seq != expected:
             raise ValueError(f"record {record.seq} comes where {expected} is next")
-
-
-def _is_removed(connection: Connection, uid: RunUid) -> bool:
-    if connection.execute(statements.IS_REMOVED, {"of": uid}).first() is None:
-        return False
-    LOG.info("run %s was removed; what came later for it is discarded", uid)
-    return True
-
-
-def _remove_run(connection: Connection, uid: RunUid, until: float | None) -> bool:
-    """A tombstone takes the place of the run. False when there was none."""
-    run = connection.execute(statements.RUN_TO_REMOVE, {"of": uid}).first()
-    if run is None:
-        return False
-    if until is None:
-        until = run.expires_at or 0.0
-    connection.execute(
-        statements.INSERT_TOMBSTONE,
-        {
-            "run": run.number,
-            "uid": uid,
-            "run_id": run.run_id,
-            "owner": run.owner,
-            "until": until,
-            "erased": False,
-        },
-    )
-    for statement in statements.DELETE_RUN:
-        connection.execute(statement, {"number": run.number})
-    return True
-
-
-def _put_session(connection: Connection, write: PutSession) -> None:
-    parameters = rows.session_parameters(write.session)
-    changed = {name: value for name, value in parameters.items() if name != "id"}
-    if not connection.execute(
-        statements.UPDATE_SESSION, changed | {"of": write.session.id}
-    ).rowcount:
-        connection.execute(statements.INSERT_SESSION, parameters)
-
-
-def _put_key(connection: Connection, write: PutKey) -> None:
-    parameters = rows.key_parameters(write.key)
-    changed = {name: value for name, value in parameters.items() if name != "access_key"}
-    if not connection.execute(
-        statements.UPDATE_KEY, changed | {"of": write.key.access_key}
-    ).rowcount:
-        connection.execute(statements.INSERT_KEY, parameters)
 
 
 def _names(unit: Unit) -> str:
@@ -282,10 +275,10 @@ def _name(write: Write) -> str:
 def _insert_texts(engine: Engine) -> Mapping[int, str]:
     """By the number of rows, powers of two: few texts, so the driver keeps all of them prepared.
 
-    The one statement that is hot enough to go round SQLAlchemy. Many rows at once not so much for
-    the database as for the interpreter's lock: the driver lets it go at each step of a statement,
-    and beside a busy loop it costs up to a switch interval to have it back. 100,000 rows/s beside a
-    loop that never rests: the worst commit took 3.5 s with a step a row, and 1.1 s like this.
+    Many rows at once not so much for the database as for the interpreter's lock: the driver lets it
+    go at each step of a statement, and beside a busy loop it costs up to a switch interval to have
+    it back. 100,000 rows/s beside a loop that never rests: the worst commit took 3.5 s with a step
+    a row, and 1.1 s like this.
     """
     compiled = statements.INSERT_RECORD.compile(dialect=engine.dialect)
     order = [column.name for column in records.c]

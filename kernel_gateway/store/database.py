@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kernel_gateway.store.settings import StoreSettings
 
 DATABASE = "gateway.db"
+BEGIN_WRITING = "BEGIN IMMEDIATE"
 _OLDEST_SQLITE = (3, 35)  # RETURNING
 
 # Pages of 4 KiB in the write-ahead log before they go to the database. SQLite's 1000 is a pause
@@ -40,7 +41,7 @@ def writing_engine(settings: StoreSettings) -> Engine:
     os.close(os.open(settings.folder / DATABASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return _engine(
         settings,
-        "BEGIN IMMEDIATE",
+        BEGIN_WRITING,
         "PRAGMA journal_mode = WAL",
         f"PRAGMA synchronous = {settings.durability}",
         f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}",

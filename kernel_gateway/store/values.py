@@ -67,6 +67,7 @@ class PutRun:
     """Insert the run, or replace what changes of it."""
 
     run: StoredRun
+    new: bool = False  # it cannot be there yet, so nothing has to be looked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 Knows HTTP and Tornado. Must not know what any route does. A route is a subclass with a method a
 verb: `on_get`, `on_post`, `on_delete`; it gets the segments of its path, and raises `errors.py`.
 
-Order of things: host, token and size are looked at before a byte of the body is read (`prepare`). A caller that is refused while it still sends is told at once and then read on for a
-moment, because a connection closed on unread data loses the answer on its way.
+Order of things: host, token and size are looked at before a byte of the body is read (`prepare`). A
+caller that is refused while it still sends is told at once and then read on for a moment, because a
+connection closed on unread data loses the answer on its way.
 """
 
 from __future__ import annotations
@@ -197,6 +198,7 @@ class Handler(RequestHandler):
     async def _serve(self, *path: str) -> None:
         if self._headers_written:
             self.finish()  # refused before its body had come
+            self._connection.close()
             return
         verb = self.request.method or ""
         act = getattr(self, f"on_{verb.lower()}", None)

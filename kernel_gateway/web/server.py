@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tornado.httpserver import HTTPServer
@@ -14,8 +16,6 @@ from tornado.httpserver import HTTPServer
 from kernel_gateway.errors import Refused
 
 if TYPE_CHECKING:
-    import socket
-
     from tornado.iostream import IOStream
     from tornado.web import Application
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 EVERY_ADDRESS = {"", "*"}
 #: By which address a person on this machine reaches what listens on every one.
 _LOCALLY = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+BACKLOG = 128
+_BACKLOG = 128
 _TAKEN = {errno.EADDRINUSE, errno.EACCES}
 
 
@@ -77,7 +79,7 @@ class _Server(HTTPServer):
 
 def _bound(settings: WebSettings) -> list[socket.socket]:
     """On the port of the settings, or on the next one that is free."""
-    address = "" if settings.ip in EVERY_ADDRESS else settings.ip
+    address = None if settings.ip in EVERY_ADDRESS else settings.ip
     last = min(settings.port + settings.port_retries, 65_535) if settings.port else 0
     for port in range(settings.port, last + 1):
         try:
@@ -87,27 +89,36 @@ def _bound(settings: WebSettings) -> list[socket.socket]:
                 raise Refused(
                     f"Cannot listen on {settings.ip}: {fault.strerror or fault}."
                 ) from fault
-            log.info("port %d is not free: %s", port, fault.strerror)
         else:
+            if port != settings.port:
+                log.info("port %d is taken, %d is free", settings.port, port)
             return sockets
-    ports = f"port {last}" if last == settings.port else f"ports {settings.port} to {last}"
-    raise Refused(f"Cannot listen on {settings.ip}: {ports} are taken. Choose another with --port.")
+    single = last == settings.port
+    taken = f"port {last} is taken" if single else f"ports {settings.port} to {last} are taken"
+    raise Refused(f"Cannot listen on {settings.ip}: {taken}. Choose another with --port.")
 
 
 def _listening(address: str | None, port: int) -> list[socket.socket]:
-    """One socket an address of that name, all on one port; none is left open if one fails.
-
-    Tornado's `bind_sockets` leaves them to the garbage collector.
-    """
-    sockets: list[socket.socket] = []
-    try:
-        for family, where in _addresses(address, port):
-            sock = socket.socket(family, socket.SOCK_STREAM)
+    """One socket for each address of that name, all on one port. If one fails none is left open,
+    where Tornado's `bind_sockets` leaves the others to the garbage collector."""
+    found = socket.getaddrinfo(
+        address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+    )
+    with ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        for family, _, _, _, where in sorted(set(found)):
+            sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            _listen(sock, (where[0], port, *where[2:]))
+            port = sock.getsockname()[1]  # 0 has become a number by now
             sockets.append(sock)
-            _bind(sock, where)
-            port = sock.getsockname()[1]
-    except OSError:
-        for sock in sockets:
-            sock.close()
-        raise
+        stack.pop_all()
     return sockets
+
+
+def _listen(sock: socket.socket, where: tuple[Any, ...]) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.family is socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has one of its own
+    sock.setblocking(False)
+    sock.bind(where)
+    sock.listen(_BACKLOG)

@@ -31,8 +31,12 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 LIMIT_MS = 20_000
-VOLATILE = ((re.compile(r"/tmp/ipykernel_\d+/\d+\.py"), "/tmp/ipykernel/cell.py"),)  # noqa: S108
-PASSWORD = "correct horse"  # noqa: S105
+VOLATILE = (
+    (re.compile(r"/tmp/ipykernel_\d+/\d+\.py"), "/tmp/ipykernel/cell.py"),
+    (re.compile(r"/[^\s\"]*/site-packages/"), "site-packages/"),
+    (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "uuid"),
+)
+PASSWORD = "correct horse"
 
 
 class Recorder:
@@ -40,6 +44,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
+        self._waiting: list[str] = []  # channels that have something, in order
         self.manager = KernelManager()
         self.manager.start_kernel()
         self._connect()
@@ -96,8 +101,11 @@ class Recorder:
         self._connect()
 
     def exited(self) -> None:
+        """All that it had said comes before its end."""
         process = self.manager.provisioner.process  # type: ignore[union-attr]
-        self.lines.append({"process": "exited", "exit_code": process.wait()})
+        exit_code = process.wait()
+        self.drain()
+        self.lines.append({"process": "exited", "exit_code": exit_code})
 
     # -- what is said
 
@@ -123,9 +131,8 @@ class Recorder:
 
     def next(self, limit_ms: int) -> dict[str, Any] | None:
         if not self._waiting:
-            self._waiting = [name for name, sock in self.sockets.items() if self._has(sock, 0)]
-        if not self._waiting and self.poller.poll(limit_ms):
-            self._waiting = [name for name, sock in self.sockets.items() if self._has(sock, 0)]
+            ready = dict(self.poller.poll(limit_ms))
+            self._waiting = [name for name, socket in self.sockets.items() if socket in ready]
         if not self._waiting:
             return None
         channel = self._waiting.pop(0)
@@ -140,12 +147,6 @@ class Recorder:
         self.lines.append(line)
         return line
 
-    _waiting: list[str] = []  # noqa: RUF012
-
-    @staticmethod
-    def _has(socket: Any, limit_ms: int) -> bool:
-        return bool(socket.poll(limit_ms, zmq.POLLIN))
-
     def _send(self, channel: str, msg_id: str, msg_type: str, content: dict[str, Any]) -> None:
         session = self.client.session
         message = session.msg(msg_type, content)
@@ -154,7 +155,7 @@ class Recorder:
 
 
 def _is_idle(line: dict[str, Any], msg_id: str) -> bool:
-    return line["parent"] == msg_id and line["content"].get("execution_state") == "idle"
+    return bool(line["parent"] == msg_id and line["content"].get("execution_state") == "idle")
 
 
 # -- the cases ------------------------------------------------------------------------------------
@@ -237,10 +238,9 @@ def aborted(kernel: Recorder) -> None:
 
 
 def died(kernel: Recorder) -> None:
-    kernel.execute("m1", "import os\nprint('last words', flush=True)\nos._exit(3)")
+    code = "import os, time\nprint('last words', flush=True)\ntime.sleep(0.5)\nos._exit(3)"
+    kernel.execute("m1", code)
     kernel.exited()
-    kernel.drain()
-    kernel.lines.append(kernel.lines.pop(1))  # all that it had said comes before its end
 
 
 def restarted(kernel: Recorder) -> None:

@@ -1,4 +1,4 @@
-"""Unit tests are pure, so a slow example tells of the machine that runs them and not of the code."""
+"""Unit tests are pure: a slow example tells of the machine that runs it and not of the code."""
 
 from __future__ import annotations
 

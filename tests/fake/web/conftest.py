@@ -17,3 +17,8 @@ if TYPE_CHECKING:
 async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
     async with running_gateway(tmp_path) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_call(no_blocking_call: None) -> None:
+    """A handler that blocks stops everybody."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -114,14 +115,24 @@ class Gateway:
         return answer.json
 
     async def raw(self, data: bytes) -> bytes:
-        """Everything that comes back for these bytes, until the gateway closes."""
+        """The answer to these bytes; empty when the connection is closed without one."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(data)
             await writer.drain()
-            return await asyncio.wait_for(reader.read(), 20)
+            async with asyncio.timeout(20):
+                return await _answer(reader)
         finally:
             writer.close()
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as end:
+        return end.partial
+    length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+    return head + (await reader.readexactly(int(length[1])) if length else b"")
 
 
 def authorization(token: str) -> str:

@@ -224,7 +224,7 @@ async def test_a_fault_of_ours_is_told_by_its_id_alone(
     def broken(*_: object) -> Any:
         return 1 / 0
 
-    gateway.service.kernels = broken  # type: ignore[method-assign]
+    gateway.service.kernels = broken  # type: ignore[method-assign, assignment]
     answer = await gateway.get("/api/kernels")
     assert answer.status == 500
     assert answer.error["code"] == "internal"

@@ -182,7 +182,7 @@ async def test_ids_of_any_script_are_carried(gateway: Gateway) -> None:
 async def test_a_client_that_leaves_ends_its_own_waiting_alone(gateway: Gateway) -> None:
     kernel_id = await gateway.new_kernel()
     body = b'{"mode":"query","runId":"left","code":"sleep\\nprint done","options":{"wait":60}}'
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(
         f"POST /api/kernels/{kernel_id}/execute?token=s3cret-t%C3%B6k%C3%A9n HTTP/1.1\r\n"
         "Host: localhost\r\nContent-Type: application/json\r\n"

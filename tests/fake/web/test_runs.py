@@ -201,7 +201,9 @@ async def test_pages_give_the_whole_log_however_small(gateway: Gateway) -> None:
 
 async def test_a_reader_waits_for_text_and_for_nothing_else(gateway: Gateway) -> None:
     kernel_id = await gateway.new_kernel()
-    await gateway.query(kernel_id, "sleep\nresult 1\nprint a\nsleep", runId="r", options={"wait": 0})
+    await gateway.query(
+        kernel_id, "sleep\nresult 1\nprint a\nsleep", runId="r", options={"wait": 0}
+    )
     reading = asyncio.create_task(gateway.get("/api/runs/r/log?wait=30"))
     while not any(r.msg_type == "execute_request" for r in gateway.kernel.requests):
         await asyncio.sleep(0)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
+import pytest
+
 from kernel_gateway.messaging import facts
 from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import actions, events, records
@@ -19,6 +21,7 @@ from kernel_gateway.runs.log import Log, LogLimits
 from kernel_gateway.runs.plan import Limits, Mode, RunPlan, StepPlan
 from kernel_gateway.runs.records import Reason
 from kernel_gateway.runs.run import Run
+from kernel_gateway.runs.state import next_run_state, next_step_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,7 +215,6 @@ class Seen:
 def recorded() -> Iterator[Seen]:
     """Write down each entry that any run consults meanwhile."""
     seen = Seen()
-    next_step_state, next_run_state = run_module.next_step_state, run_module.next_run_state
 
     def step(state: StepState, event: StepEvent) -> StepState:
         after = next_step_state(state, event)
@@ -224,8 +226,7 @@ def recorded() -> Iterator[Seen]:
         seen.of_runs.add((state, event))
         return after
 
-    run_module.next_step_state, run_module.next_run_state = step, run
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "next_step_state", step)
+        patch.setattr(run_module, "next_run_state", run)
         yield seen
-    finally:
-        run_module.next_step_state, run_module.next_run_state = next_step_state, next_run_state

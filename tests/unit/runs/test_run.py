@@ -243,6 +243,11 @@ def test_input_that_was_wanted_and_refused_is_its_own_reason() -> None:
     assert "execute m1 'input()' without input" == run.ready()[-1]
     run.says(BUSY, raised("StdinNotImplementedError", "no"), failed(), IDLE)
     assert ("error", "no_input", 1) == run.end
+    for allow_stdin, ename in ((False, "EOFError"), (True, "StdinNotImplementedError")):
+        run = Played("input()", allow_stdin=allow_stdin)
+        run.ready()
+        run.says(BUSY, raised(ename), failed(), IDLE)
+        assert ("error", "exception", 1) == run.end
 
 
 # -- a mark is missing ----------------------------------------------------------------------------
@@ -346,6 +351,14 @@ def test_a_step_that_was_sent_again_ends_as_any_other() -> None:
     run.says(BUSY, IDLE)
     assert ("ok", "done", 0) == run.end
     assert ["late stdout 'later'"] == run.says(printed("later"), to="m1")
+
+
+def test_a_step_that_was_sent_again_has_not_been_taken_up_yet() -> None:
+    run = Played("x")
+    run.ready()
+    run.says(BUSY, ABORTED, IDLE)
+    run.after(5).hears(died())
+    assert run.run.view().predict_time is None
 
 
 def test_output_of_an_aborted_attempt_does_not_mean_that_the_next_is_executed() -> None:
@@ -511,7 +524,14 @@ def test_a_kernel_that_dies_takes_its_run_with_it() -> None:
 
 
 def test_a_kernel_may_die_at_any_moment() -> None:
-    moments: list[tuple[facts.Fact, ...]] = [(), (BUSY,), (ASK,), (OK,), (IDLE,), (BUSY, printed("x"))]
+    moments: list[tuple[facts.Fact, ...]] = [
+        (),
+        (BUSY,),
+        (ASK,),
+        (OK,),
+        (IDLE,),
+        (BUSY, printed("x")),
+    ]
     for said in moments:
         run = Played("x")
         run.ready()
@@ -579,7 +599,7 @@ def test_a_turn_given_twice_is_a_bug_and_leaves_the_run_as_it_was() -> None:
     run = Played("x", limits=Limits(queue=5, start=5))
     run.hears(events.Admitted())
     before = run.run.view()
-    with pytest.raises(ImpossibleTransition, match="admitted cannot happen to a run .* starting"):
+    with pytest.raises(ImpossibleTransition, match=r"admitted cannot happen to a run .* starting"):
         run.hears(events.Admitted())
     assert before == run.run.view()
     run.ready()

@@ -80,7 +80,7 @@ def test_interrupts_are_repeated_at_growing_distances() -> None:
 
 def test_after_the_grace_the_kernel_is_terminated_and_then_killed() -> None:
     run = busy()
-    run.cancel(grace_s=1)
+    assert "set grace 1" == run.cancel(grace_s=1)[-1]
     assert ["stop again", "terminate", "set grace 5"] == run.times_out(Timer.GRACE)
     assert ["kill"] == run.times_out(Timer.GRACE)
     assert [] == run.times_out(Timer.GRACE)
@@ -260,9 +260,7 @@ def test_a_waiting_run_is_cancelled() -> None:
 def test_the_message_of_a_cancel_is_kept() -> None:
     run = Played("x")
     run.hears(events.CancelAsked(message="the page was closed"))
-    assert run.run.view().reason == records.Reason(
-        code="cancelled", message="the page was closed"
-    )
+    assert run.run.view().reason == records.Reason(code="cancelled", message="the page was closed")
 
 
 def test_a_deleted_kernel_cancels_what_is_being_cancelled() -> None:

@@ -45,9 +45,16 @@ if TYPE_CHECKING:
 
 SECRET = "s3cret"
 LIMITS = Limits(start=60, step=50, run=40, idle=30, queue=20, input=10)
-RANK = {"queued": 0, "starting": 1, "running": 2, "waiting-input": 2, "cancelling": 3, "finished": 4}
+RANK = {
+    "queued": 0,
+    "starting": 1,
+    "running": 2,
+    "waiting-input": 2,
+    "cancelling": 3,
+    "finished": 4,
+}
+STRIKING = {Timer.STEP_LIMIT, Timer.RUN_LIMIT, Timer.IDLE_LIMIT, Timer.INPUT_LIMIT}
 ENDED = {"ok", "error", "allowed-error", "skipped", "timed-out", "cancelled", "died", "not-run"}
-SENT_WORDS = {"ok", "error", "allowed-error", "timed-out", "cancelled", "died"}
 
 NUMBERS = st.integers(0, 2**16)
 MOVES = st.lists(NUMBERS, max_size=12) | st.lists(NUMBERS, min_size=25, max_size=80)
@@ -62,7 +69,7 @@ class Referee:
 
     run: Played
     said: dict[str, list[Fact]] = field(default_factory=dict)  # by request, in order of arrival
-    outputs: list[tuple[str, str]] = field(default_factory=list)  # request, words: as they arrived
+    heard: list[tuple[str, Fact]] = field(default_factory=list)  # request and fact, as they arrived
     timers: set[Timer] = field(default_factory=set)
     owner: dict[str, int] = field(default_factory=dict)  # step of each request
     attempts: dict[int, int] = field(default_factory=dict)
@@ -74,9 +81,10 @@ class Referee:
     def play(self, event: events.Event) -> None:
         if isinstance(event, events.KernelSaid):
             self.said.setdefault(event.msg_id, []).append(event.fact)
+            self.heard.append((event.msg_id, event.fact))
         elif isinstance(event, events.TimerOver):
             self.timers.discard(event.timer)
-            self.may_escalate |= event.timer.endswith(tuple("step run idle input".split()))
+            self.may_escalate |= event.timer in STRIKING
         elif isinstance(event, events.CancelAsked):
             self.may_escalate |= event.escalate
         with suppress(NotWaiting, WrongPrompt):
@@ -169,7 +177,7 @@ class Referee:
         """Everything is there, with its step, in the order in which it arrived."""
         arrived = [
             (self.owner[msg_id], fact.text)
-            for msg_id, fact in self._heard
+            for msg_id, fact in self.heard
             if isinstance(fact, facts.Stream) and msg_id in self.owner
         ]
         logged = [
@@ -178,8 +186,6 @@ class Referee:
             if isinstance(action, actions.Append) and isinstance(action.body, records.LogText)
         ]
         assert arrived == logged
-
-    _heard: list[tuple[str, Fact]] = field(default_factory=list)
 
 
 # -- the hostile kernel ---------------------------------------------------------------------------
@@ -253,7 +259,7 @@ def start(referee: Referee, number: int) -> None:
         referee.play(events.Admitted())
     if number % 4 == 3:
         referee.play(events.CancelAsked())
-    if not number % 7 == 6:
+    if number % 7 != 6:
         referee.play(events.KernelReady())
 
 
@@ -262,7 +268,7 @@ def wind_up(referee: Referee) -> None:
     for _ in range(100):
         if not referee.timers:
             break
-        referee.play(events.TimerOver(sorted(referee.timers)[0]))
+        referee.play(events.TimerOver(min(referee.timers)))
         if any(isinstance(action, actions.Kill) for action in referee.run.done):
             break
     referee.play(died(signal="SIGKILL"))
@@ -278,10 +284,7 @@ def test_no_kernel_can_bring_a_run_out_of_step(
     start(referee, moves[0] if moves else 0)
     for number in moves:
         possible = list(hostile_moves(referee))
-        event = possible[number % len(possible)](number // len(possible))
-        if isinstance(event, events.KernelSaid):
-            referee._heard.append((event.msg_id, event.fact))
-        referee.play(event)
+        referee.play(possible[number % len(possible)](number // len(possible)))
     wind_up(referee)
     referee.judge()
 
@@ -300,7 +303,7 @@ class Honest:
     shell: deque[events.Event] = field(default_factory=deque)
     iopub: deque[events.Event] = field(default_factory=deque)
     stdin: deque[events.Event] = field(default_factory=deque)
-    request: MsgId = MsgId("")
+    request: MsgId = field(default=MsgId(""))
     rest: str = ""
     aborted: set[str] = field(default_factory=set)
 
@@ -371,10 +374,7 @@ def play_honestly(programs: list[str], moves: list[int], *, calmly: bool) -> Ref
             possible += [lambda timer=timer: events.TimerOver(timer) for timer in referee.timers]  # type: ignore[misc]
         if not possible:
             break
-        event = possible[number // 8 % len(possible)]()
-        if isinstance(event, events.KernelSaid):
-            referee._heard.append((event.msg_id, event.fact))
-        referee.play(event)
+        referee.play(possible[number // 8 % len(possible)]())
     return referee
 
 

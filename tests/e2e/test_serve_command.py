@@ -1,0 +1,278 @@
+"""`kernel-gateway serve` as a process: its first line, its end, what it refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.commands import ROOT, is_alive, run, served
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.commands import Served
+
+#: Runs until the file is there.
+UNTIL = "import os, time\nwhile not os.path.exists({!r}): time.sleep(0.01)\nprint('went on')"
+
+
+class Call(threading.Thread):
+    """A call that is held while the test does something else."""
+
+    def __init__(self, gateway: Served, kernel_id: str, **body: Any) -> None:
+        super().__init__()
+        self._call = (gateway, kernel_id, body)
+        self.answer: Any = None
+        self.start()
+
+    def run(self) -> None:
+        gateway, kernel_id, body = self._call
+        self.answer = gateway.execute(kernel_id, **body)
+
+    def result(self) -> Any:
+        self.join(60)
+        return self.answer
+
+
+def follow(gateway: Served, run_id: str) -> str:
+    """The text of a run up to its first piece."""
+    items = gateway.call("GET", f"/api/runs/{run_id}/log?wait=60")[1]["items"]
+    return "".join(text for _, _, text in items)
+
+
+def test_the_first_line_opens_the_door_and_sigterm_ends_it(tmp_path: Path) -> None:
+    with served(tmp_path) as gateway:
+        assert gateway.url.startswith("http://127.0.0.1:")
+        assert gateway.shown_token is not None
+        assert len(gateway.shown_token) == 48
+        kernel_id = gateway.new_kernel()
+        status, result = gateway.execute(kernel_id, mode="query", code="import os\nos.getpid()")
+        assert (status, result["status"]) == (200, "finished")
+        pid = int(result["console"][0][1])
+        code, said = gateway.stop()
+    assert code == 0
+    assert gateway.token not in said
+    assert "Traceback" not in said
+    assert not is_alive(pid)
+
+
+def test_a_token_that_was_chosen_is_not_shown(tmp_path: Path) -> None:
+    for name in ("KERNEL_GATEWAY_TOKEN", "JUPYTER_TOKEN"):
+        with served(tmp_path, env={name: "chosen"}) as gateway:
+            assert gateway.shown_token is None
+            gateway.token = "chosen"
+            assert gateway.call("GET", "/api")[0] == 200
+            gateway.token = "other"
+            assert gateway.call("GET", "/api")[0] == 401
+            assert gateway.stop()[0] == 0
+
+
+def test_no_kernel_sees_the_token(tmp_path: Path) -> None:
+    with served(tmp_path, env={"KERNEL_GATEWAY_TOKEN": "t0p-s3cret"}) as gateway:
+        code = "import os\nprint([k for k, v in os.environ.items() if 't0p-s3cret' in v])"
+        _, result = gateway.execute(gateway.new_kernel(), mode="query", code=code)
+        assert result["console"] == [["stdout", "[]\n"]]
+        gateway.stop()
+
+
+def test_running_code_may_end_before_the_gateway_does(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    with served(tmp_path) as gateway:
+        kernel_id = gateway.new_kernel()
+        code = "print('begun')\n" + UNTIL.format(str(flag))
+        held = Call(gateway, kernel_id, mode="query", runId="r", code=code, options={"wait": 60})
+        while gateway.call("GET", "/api/runs/r")[0] == 404:
+            pass
+        assert follow(gateway, "r") == "begun\n"
+        gateway.process.send_signal(signal.SIGTERM)
+        while (refused := gateway.execute(kernel_id, mode="query", code="1"))[0] == 200:
+            pass
+        assert (refused[0], refused[1]["error"]["code"]) == (503, "draining")
+        flag.touch()
+        status, result = held.result()
+        assert (status, result["status"], result["exitCode"]) == (200, "finished", 0)
+        assert result["console"] == [["stdout", "begun\nwent on\n"]]
+        assert gateway.process.wait(60) == 0
+        _, said = gateway.process.communicate()
+    assert "Traceback" not in said
+
+
+def test_what_does_not_end_in_time_is_cancelled(tmp_path: Path) -> None:
+    with served(tmp_path, "--drain=0.1") as gateway:
+        kernel_id = gateway.new_kernel()
+        code = "print('begun')\n" + UNTIL.format("never")
+        held = Call(gateway, kernel_id, mode="query", runId="r", code=code, options={"wait": 60})
+        while gateway.call("GET", "/api/runs/r")[0] == 404:
+            pass
+        follow(gateway, "r")
+        assert gateway.stop()[0] == 0
+        status, result = held.result()
+        assert (status, result["status"]) == (200, "finished")
+    with served(tmp_path) as gateway:
+        _, after = gateway.call("GET", "/api/runs/r")
+        assert (after["outcome"], after["log"]["bytes"]) == ("cancelled", 6)
+        gateway.stop()
+
+
+def test_the_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    with served(tmp_path) as gateway:
+        kernel_id = gateway.new_kernel()
+        code = "print('begun')\n" + UNTIL.format("never")
+        gateway.execute(kernel_id, mode="query", runId="r", code=code, options={"wait": 0})
+        follow(gateway, "r")
+        gateway.process.send_signal(signal.SIGINT)
+        while gateway.execute(kernel_id, mode="query", code="1", options={"wait": 0})[0] == 200:
+            pass
+        assert gateway.stop(signal.SIGINT)[0] == 130
+
+
+def test_runs_of_a_gateway_that_was_killed_are_lost_with_their_log_kept(tmp_path: Path) -> None:
+    with served(tmp_path) as gateway:
+        kernel_id = gateway.new_kernel()
+        code = "import os\nprint(os.getpid())\n" + UNTIL.format("never")
+        gateway.execute(kernel_id, mode="query", runId="r", code=code, options={"wait": 0})
+        pid = int(follow(gateway, "r"))
+        gateway.process.kill()
+        gateway.process.communicate()
+    with served(tmp_path) as gateway:
+        _, lost = gateway.call("GET", "/api/runs/r")
+        assert (lost["outcome"], lost["reason"]["code"]) == ("lost", "gateway_lost")
+        assert follow(gateway, "r") == f"{pid}\n"
+        gateway.stop()
+    while is_alive(pid):  # it watches its parent, once a second
+        pass
+
+
+# -- what it refuses -----------------------------------------------------------------------------
+
+
+def refusal(process: Any) -> str:
+    """The one line of a start that was refused."""
+    assert process.returncode == 1
+    assert process.stdout == ""
+    lines = process.stderr.splitlines()
+    assert len(lines) == 1, process.stderr
+    assert lines[0].startswith("kernel-gateway serve: ")
+    return lines[0]  # type: ignore[no-any-return]
+
+
+def test_a_port_that_is_taken_is_passed_over_or_refused(tmp_path: Path) -> None:
+    with served(tmp_path) as first:
+        port = int(first.url.rstrip("/").rpartition(":")[2])
+        other = {"KERNEL_GATEWAY_DATA_DIR": str(tmp_path / "other")}
+        with served(tmp_path, f"--port={port}", env=other) as second:
+            assert int(second.url.rstrip("/").rpartition(":")[2]) > port
+            second.stop()
+        none = run(tmp_path, "serve", f"--port={port}", "--Web.port_retries=0", env=other)
+        assert f"port {port} is taken" in refusal(none)
+        first.stop()
+
+
+def test_a_data_folder_belongs_to_one_gateway(tmp_path: Path) -> None:
+    with served(tmp_path) as gateway:
+        line = refusal(run(tmp_path, "serve", "--port=0"))
+        assert str(tmp_path / "data") in line
+        gateway.stop()
+
+
+@pytest.mark.parametrize("files", ["RECORD", "top_level.txt"])
+def test_a_twin_of_the_package_is_refused(tmp_path: Path, files: str) -> None:
+    info = tmp_path / "site" / "jupyter_kernel_gateway-3.0.1.dist-info"
+    info.mkdir(parents=True)
+    lists = {"RECORD": "kernel_gateway/__init__.py,,\n", "top_level.txt": "kernel_gateway\n"}
+    (info / files).write_text(lists[files])
+    path = os.pathsep.join([str(info.parent), str(ROOT)])
+    for command in (["serve", "--port=0"], ["exec", "print(1)"]):
+        process = run(tmp_path, *command, env={"PYTHONPATH": path})
+        assert (process.returncode, process.stdout) == (1, "")
+        assert process.stderr.count("\n") == 1
+        assert "pip uninstall jupyter-kernel-gateway" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "told"),
+    [
+        (["--token="], {}, "token may not be empty"),
+        ([], {"KERNEL_GATEWAY_TOKEN": ""}, "token may not be empty"),
+        ([], {"JUPYTER_TOKEN": " "}, "token may not be empty"),
+        ([], {"KERNEL_GATEWAY_PORT": "http"}, "KERNEL_GATEWAY_PORT"),
+        (["--ip=203.0.113.7"], {}, "203.0.113.7"),
+        ([], {"KERNEL_GATEWAY_DATA_DIR": "/proc/nowhere"}, "/proc/nowhere"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, arguments: list[str], env: dict[str, str], told: str
+) -> None:
+    assert told in refusal(run(tmp_path, "serve", *arguments, env=env))
+
+
+# -- the command itself --------------------------------------------------------------------------
+
+
+def test_a_configuration_file_is_read_and_the_command_line_wins(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "kernel_gateway_config.py").write_text(
+        "c.Web.token = 'of-the-file'\nc.Web.ip = '203.0.113.7'\n"
+    )
+    with served(tmp_path, "--ip=127.0.0.1", env={"KERNEL_GATEWAY_TOKEN": "of-env"}) as gateway:
+        gateway.token = "of-the-file"
+        assert gateway.call("GET", "/api")[0] == 200
+        gateway.stop()
+
+
+def test_the_data_folder_is_private(tmp_path: Path) -> None:
+    with served(tmp_path) as gateway:
+        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+        gateway.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--help"], ["serve", "run", "exec", "Subcommands"]),
+        (["serve", "--help"], ["--port", "--token", "SIGTERM"]),
+        (["serve", "--help-all"], ["--Web.allowed_hosts", "--Runs.queue_bound", "--Kernels."]),
+        (["exec", "--help"], ["--timeout", "standard input"]),
+    ],
+)
+def test_help_is_given(tmp_path: Path, arguments: list[str], told: list[str]) -> None:
+    process = run(tmp_path, *arguments)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert all(words in process.stdout for words in told)
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    for arguments in (["--version"], ["serve", "--version"], ["exec", "--version"]):
+        process = run(tmp_path, *arguments)
+        assert process.returncode == 0
+        assert process.stdout[0].isdigit()
+
+
+def test_a_configuration_file_is_written(tmp_path: Path) -> None:
+    for command in ([], ["serve"]):
+        process = run(tmp_path, *command, "--generate-config", "-y")
+        assert process.returncode == 0, process.stderr
+        written = (tmp_path / "config" / "kernel_gateway_config.py").read_text()
+        assert "# c.Web.port = " in written
+        assert "# c.Gateway.drain_s = 30.0" in written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["srve"], "there is no command 'srve', only serve, run, exec"),
+        (["serve", "now"], "'now'"),
+        (["serve", "--port=http"], "port"),
+        (["serve", "--Web.port=70000"], "port"),
+        ([], ""),
+    ],
+)
+def test_what_makes_no_sense_is_exit_2(tmp_path: Path, arguments: list[str], told: str) -> None:
+    process = run(tmp_path, *arguments)
+    assert process.returncode == 2, process.stderr
+    assert told in process.stderr
+    assert "Traceback" not in process.stderr

@@ -1,0 +1,199 @@
+"""What messages mean, and that nothing a kernel can say is anything but a fact or malformed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_gateway.errors import MalformedMessage
+from kernel_gateway.messaging import facts
+from kernel_gateway.messaging.facts import Fact, fact_of
+from kernel_gateway.messaging.message import Channel, Header, Message, MsgId
+from tests.unit.messaging.strategies import LOOSE_JSON, LOOSE_TEXT
+
+if TYPE_CHECKING:
+    from kernel_gateway.messaging.strict_json import Json
+
+TYPES = (
+    "status",
+    "stream",
+    "display_data",
+    "execute_result",
+    "update_display_data",
+    "clear_output",
+    "error",
+    "input_request",
+    "execute_reply",
+    "kernel_info_reply",
+    "iopub_welcome",
+)
+FIELDS = (
+    "execution_state",
+    "name",
+    "text",
+    "data",
+    "metadata",
+    "transient",
+    "execution_count",
+    "wait",
+    "ename",
+    "evalue",
+    "traceback",
+    "prompt",
+    "password",
+    "status",
+    "implementation",
+    "protocol_version",
+    "language_info",
+    "banner",
+)
+
+
+def said(msg_type: str, **content: Json) -> Fact | None:
+    return fact_of(
+        Message(
+            channel=Channel.IOPUB,
+            header=Header(msg_id=MsgId("k"), msg_type=msg_type, session="s"),
+            content=content,
+        )
+    )
+
+
+@given(
+    msg_type=st.sampled_from(TYPES),
+    content=st.dictionaries(
+        st.sampled_from(FIELDS),
+        LOOSE_JSON | LOOSE_TEXT | st.dictionaries(LOOSE_TEXT, LOOSE_JSON, max_size=3),
+    ),
+)
+def test_any_content_is_a_fact_or_nothing_or_malformed(
+    msg_type: str, content: dict[str, Json]
+) -> None:
+    try:
+        fact = said(msg_type, **content)
+    except MalformedMessage:
+        return
+    assert fact is None or isinstance(fact, get_args(Fact))
+
+
+def test_each_message_means_what_the_protocol_says() -> None:
+    bundle: dict[str, Json] = {"text/plain": "x"}
+    for msg_type, content, fact in (
+        ("status", {"execution_state": "busy"}, facts.Busy()),
+        ("status", {"execution_state": "idle"}, facts.Idle()),
+        ("status", {"execution_state": "starting"}, None),
+        ("stream", {"name": "stderr", "text": "x"}, facts.Stream("stderr", "x")),
+        ("display_data", {"data": bundle}, facts.Display(bundle, {})),
+        (
+            "display_data",
+            {"data": bundle, "metadata": {"a": 1}, "transient": {"display_id": "d"}},
+            facts.Display(bundle, {"a": 1}, "d"),
+        ),
+        (
+            "execute_result",
+            {"data": bundle, "metadata": {}, "execution_count": 3},
+            facts.Display(bundle, {}, execution_count=3, is_result=True),
+        ),
+        (
+            "update_display_data",
+            {"data": bundle, "transient": {"display_id": "d"}},
+            facts.DisplayUpdate("d", bundle, {}),
+        ),
+        ("update_display_data", {"data": bundle, "transient": {}}, None),
+        ("update_display_data", {"data": bundle, "transient": {"display_id": ""}}, None),
+        ("clear_output", {"wait": True}, facts.Clear(wait=True)),
+        ("clear_output", {}, facts.Clear(wait=False)),
+        (
+            "error",
+            {"ename": "E", "evalue": "e", "traceback": ["a", 1, "b"]},
+            facts.Raised("E", "e", ("a", "b")),
+        ),
+        ("error", {"ename": None, "traceback": "a"}, facts.Raised("", "", ())),
+        (
+            "input_request",
+            {"prompt": "? ", "password": True},
+            facts.InputRequested("? ", password=True),
+        ),
+        ("input_request", {}, facts.InputRequested("", password=False)),
+        ("execute_reply", {"status": "ok", "execution_count": 3}, facts.Replied("ok", 3)),
+        ("execute_reply", {"status": "ok", "execution_count": True}, facts.Replied("ok")),
+        (
+            "execute_reply",
+            {"status": "error", "ename": "E", "evalue": "e", "traceback": ["a"]},
+            facts.Replied("error", None, "E", "e", ("a",)),
+        ),
+        (
+            "kernel_info_reply",
+            {"implementation": "x", "protocol_version": "5.4", "language_info": {"name": "y"}},
+            facts.KernelInfo("x", "5.4", {"name": "y"}),
+        ),
+        ("iopub_welcome", {}, facts.Welcome()),
+        ("comm_msg", {"data": {}}, None),
+        ("execute_input", {"code": "x"}, None),
+    ):
+        assert fact == said(msg_type, **content)
+
+
+@pytest.mark.parametrize(
+    ("msg_type", "content"),
+    [
+        ("status", {}),
+        ("status", {"execution_state": 3}),
+        ("stream", {"name": "stdin", "text": "x"}),
+        ("stream", {"name": "stdout"}),
+        ("stream", {"name": "stdout", "text": ["x"]}),
+        ("display_data", {"data": "x"}),
+        ("display_data", {"data": {}, "metadata": [1]}),
+        ("display_data", {"data": {}, "transient": "d"}),
+        ("error", {"ename": 3}),
+        ("execute_reply", {}),
+        ("execute_reply", {"status": None}),
+        ("input_request", {"prompt": 3}),
+        ("kernel_info_reply", {"language_info": "python"}),
+    ],
+)
+def test_a_content_that_is_not_what_its_type_promises_is_malformed(
+    msg_type: str, content: dict[str, Json]
+) -> None:
+    with pytest.raises(MalformedMessage):
+        said(msg_type, **content)
+
+
+@pytest.mark.parametrize(
+    ("mime", "value", "joined"),
+    [
+        ("text/plain", ["a\n", "b"], "a\nb"),
+        ("text/plain", ["a", 1], ["a", 1]),
+        ("text/plain", [], ""),
+        ("application/json", ["a", "b"], ["a", "b"]),
+        ("application/vnd.x+json", ["a"], ["a"]),
+        ("text/html", "<\ud800>", "<\ufffd>"),
+        ("application/json", {"a": 1}, {"a": 1}),
+    ],
+)
+def test_lines_of_a_value_are_joined_but_for_json(mime: str, value: Json, joined: Json) -> None:
+    assert facts.Display({mime: joined}, {}) == said("display_data", data={mime: value})
+
+
+def test_lone_surrogates_are_replaced_in_every_text() -> None:
+    assert facts.Stream("stdout", "\ufffd") == said("stream", name="stdout", text="\ud800")
+    assert facts.Raised("\ufffd", "\ufffd", ("\ufffd",)) == said(
+        "error", ename="\ud800", evalue="\udfff", traceback=["\ud800"]
+    )
+    assert facts.Display({}, {}, "\ufffd") == said(
+        "display_data", data={}, transient={"display_id": "\ud800"}
+    )
+
+
+def test_a_reply_is_aborted_when_the_kernel_did_not_run_it() -> None:
+    for reply, aborted in {
+        facts.Replied("aborted"): True,
+        facts.Replied("abort"): True,
+        facts.Replied("aborted", ename="KeyboardInterrupt"): False,
+        facts.Replied("error"): False,
+        facts.Replied("ok"): False,
+    }.items():
+        assert aborted is reply.aborted

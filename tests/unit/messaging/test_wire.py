@@ -1,0 +1,97 @@
+"""Frames on ZeroMQ: there and back, and nothing that is not signed or not whole."""
+
+from __future__ import annotations
+
+import hmac
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_gateway.errors import BadSignature, KernelFault, MalformedMessage
+from kernel_gateway.messaging.message import Channel, Header, Message, MsgId
+from kernel_gateway.messaging.wire import DELIMITER, Signer, from_frames, to_frames
+from tests.unit.messaging.strategies import MESSAGES
+
+SIGNER = Signer(b"key")
+MESSAGE = Message(
+    channel=Channel.SHELL,
+    header=Header(msg_id=MsgId("m"), msg_type="t", session="s"),
+    content={"a": 1},
+    buffers=(b"buffer",),
+)
+
+
+@given(message=MESSAGES, identities=st.lists(st.binary(max_size=5), max_size=2))
+def test_a_message_comes_back(message: Message, identities: list[bytes]) -> None:
+    frames = [*identities, *to_frames(message, SIGNER)]
+    assert message == from_frames(frames, message.channel, SIGNER)
+
+
+def test_the_signature_is_the_protocols() -> None:
+    expected = hmac.new(b"key", b"{}" * 4, "sha256").hexdigest().encode()
+    assert expected == SIGNER.sign([b"{}"] * 4)
+
+
+def test_a_kernel_without_a_key_is_refused() -> None:
+    with pytest.raises(ValueError, match="without a key"):
+        Signer(b"")
+
+
+@pytest.mark.parametrize("place", range(1, 6))
+def test_a_frame_that_was_changed_is_not_signed(place: int) -> None:
+    frames = to_frames(MESSAGE, SIGNER)
+    frames[place] += b" "
+    with pytest.raises(BadSignature):
+        from_frames(frames, Channel.SHELL, SIGNER)
+
+
+def test_another_key_is_another_kernel() -> None:
+    with pytest.raises(BadSignature):
+        from_frames(to_frames(MESSAGE, Signer(b"other")), Channel.SHELL, SIGNER)
+
+
+def test_buffers_are_not_signed() -> None:
+    frames = [*to_frames(MESSAGE, SIGNER), b"another"]
+    assert (b"buffer", b"another") == from_frames(frames, Channel.SHELL, SIGNER).buffers
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_a_truncated_message_is_malformed(count: int) -> None:
+    with pytest.raises(MalformedMessage):
+        from_frames(to_frames(MESSAGE, SIGNER)[:count], Channel.SHELL, SIGNER)
+
+
+@given(st.lists(st.binary(max_size=9) | st.just(DELIMITER), max_size=8))
+def test_junk_is_the_kernels_fault(frames: list[bytes]) -> None:
+    with pytest.raises(KernelFault):
+        from_frames(frames, Channel.IOPUB, SIGNER)
+
+
+@given(
+    st.lists(
+        st.binary(max_size=9) | st.sampled_from([b"{}", b'{"msg_type":"t"}']),
+        min_size=4,
+        max_size=4,
+    )
+)
+def test_signed_junk_is_malformed_or_a_message(parts: list[bytes]) -> None:
+    frames = [DELIMITER, SIGNER.sign(parts), *parts]
+    try:
+        message = from_frames(frames, Channel.IOPUB, SIGNER)
+    except MalformedMessage:
+        return
+    assert "t" == message.header.msg_type
+
+
+@pytest.mark.parametrize("deep", [b"[" * 100_000, b'{"a":' * 500 + b"1" + b"}" * 500])
+def test_deep_json_is_malformed(deep: bytes) -> None:
+    parts = [b'{"msg_type":"t"}', b"{}", b"{}", deep]
+    with pytest.raises(MalformedMessage):
+        from_frames([DELIMITER, SIGNER.sign(parts), *parts], Channel.IOPUB, SIGNER)
+
+
+def test_what_no_strict_parser_takes_is_read_and_written_strictly() -> None:
+    parts = [b'{"msg_type":"t"}', b"{}", b"{}", b'{"a": NaN, "b": "\\ud800", "c": 1e999}']
+    message = from_frames([DELIMITER, SIGNER.sign(parts), *parts], Channel.IOPUB, SIGNER)
+    assert b'{"a":null,"b":"\xef\xbf\xbd","c":null}' == to_frames(message, SIGNER)[-1]

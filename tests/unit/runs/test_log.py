@@ -1,0 +1,369 @@
+"""The log of a run: numbers, lines that are too long, natural batches, values that are too big."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_gateway.messaging.strict_json import encode
+from kernel_gateway.runs import records
+from kernel_gateway.runs.log import Blob, Log, LogLimits, cut_notice
+from kernel_gateway.runs.records import Record, Seq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kernel_gateway.messaging.strict_json import Json
+    from kernel_gateway.runs.records import Body
+
+CAP = 200
+SMALL = LogLimits(
+    line_bytes=CAP, inline_bytes=100, record_chars=50, log_bytes=100_000, preview_chars=10
+)
+NOTICE = cut_notice(CAP)
+END = records.Completed(outcome="ok", reason=records.Reason(code="done"), exit_code=0)
+
+
+def written(
+    log: Log, *texts: str, stream: str = "stdout", step: int | None = 0, late: bool = False
+) -> Log:
+    for text in texts:
+        log.append(records.LogText(stream=stream, text=text, late=late), step=step, at=1.0)
+    return log
+
+
+def told(log: Log) -> list[Body]:
+    return [record.body for record in log.take().records]
+
+
+def text_of(bodies: Iterable[Body], stream: str = "stdout") -> str:
+    return "".join(
+        body.text for body in bodies if isinstance(body, records.LogText) and body.stream == stream
+    )
+
+
+def drops(bodies: Iterable[Body]) -> list[tuple[str, int | None]]:
+    return [(body.why, body.bytes) for body in bodies if isinstance(body, records.Dropped)]
+
+
+# -- lines ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [CAP - 1, CAP])
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+def test_a_line_up_to_the_limit_is_whole(size: int, pieces: int) -> None:
+    line = "x" * size + "\n"
+    bodies = told(written(Log(SMALL), *cut(line, pieces), "next\n"))
+    assert f"{line}next\n" == text_of(bodies)
+    assert [] == drops(bodies)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 7, 150, CAP + 2])
+@pytest.mark.parametrize("more", [1, 2, 50, 5000])
+def test_a_longer_line_is_cut_so_that_text_and_notice_fit(more: int, pieces: int) -> None:
+    line = "x" * (CAP + more)
+    log = written(Log(SMALL), "before\n", *cut(line + "\n", pieces), "after\n")
+    batch = log.take()
+    bodies = [record.body for record in batch.records]
+    kept = CAP - len(NOTICE)
+    assert f"before\n{'x' * kept}{NOTICE}\nafter\n" == text_of(bodies)
+    assert [("line_too_long", CAP + more - kept)] == drops(bodies)
+    assert CAP + more - kept == batch.dropped
+
+
+@pytest.mark.parametrize("more", [0, 1, 2, 3])
+def test_a_character_is_never_cut_in_two(more: int) -> None:
+    line = "x" * more + "\U0001f600" * CAP
+    bodies = told(written(Log(SMALL), f"{line}\n"))
+    kept, newline = text_of(bodies).removesuffix(f"{NOTICE}\n"), text_of(bodies)[-1]
+    assert "\n" == newline
+    assert line.startswith(kept)
+    assert CAP - 4 < len(f"{kept}{NOTICE}".encode()) <= CAP
+    assert [("line_too_long", len(line.encode()) - len(kept.encode()))] == drops(bodies)
+
+
+def test_the_loss_is_told_where_its_line_ends() -> None:
+    log = written(Log(SMALL), "x" * 300)
+    assert [] == drops(told(log)), "how much it will be is not known yet"
+    written(log, "y" * 10, "z" * 10 + "\nnext")
+    assert ["\n", 320 - CAP + len(NOTICE), "next"] == [
+        body.text if isinstance(body, records.LogText) else body.bytes  # type: ignore[union-attr]
+        for body in told(log)
+    ]
+
+
+def test_a_line_that_is_cut_when_the_run_ends_is_told_before_the_end() -> None:
+    log = written(written(Log(SMALL), "x" * 300), "e" * 400, stream="stderr")
+    log.append(END, step=None, at=2.0)
+    bodies = told(log)
+    assert [300 - CAP + len(NOTICE), 400 - CAP + len(NOTICE)] == [loss for _, loss in drops(bodies)]
+    assert END == bodies[-1]
+
+
+def test_what_is_held_back_for_a_notice_is_let_out_before_anything_else_is_told() -> None:
+    line = "x" * (CAP - 1)
+    for other in (END, records.Cleared(wait=False), records.StepChanged(state="ok")):
+        log = written(Log(SMALL), line)
+        assert line != text_of(told(log))
+        written(log, "err", stream="stderr")
+        log.append(other, step=0, at=1.0)
+        bodies = told(log)
+        assert len(NOTICE) - 1 == len(text_of(bodies))
+        assert other == bodies[-1]
+
+
+def test_a_line_that_went_on_after_that_is_still_cut() -> None:
+    log = written(Log(SMALL), "x" * CAP)
+    log.append(records.Cleared(wait=False), step=0, at=1.0)
+    written(log, "y\n")
+    bodies = told(log)
+    assert f"{'x' * CAP}{NOTICE}\n" == text_of(bodies)
+    assert [("line_too_long", 1)] == drops(bodies)
+
+
+def test_late_text_is_told_at_once_and_its_loss_is_late_too() -> None:
+    log = Log(SMALL)
+    log.append(END, step=None, at=1.0)
+    log.take()
+    assert "x" * CAP == text_of(told(written(log, "x" * CAP, late=True)))
+    assert all(
+        body.late  # type: ignore[union-attr]
+        for body in told(written(log, "\n" + "y" * 300 + "\n", late=True))
+    )
+
+
+def test_each_stream_has_its_own_line() -> None:
+    log = Log(SMALL)
+    for _ in range(3):
+        written(log, "o" * 90)
+        written(log, "e" * 50, stream="stderr")
+    bodies = told(written(written(log, "\n"), "\n", stream="stderr"))
+    assert "e" * 150 + "\n" == text_of(bodies, "stderr")
+    assert ["line_too_long"] == [why for why, _ in drops(bodies)]
+
+
+def test_many_short_lines_in_one_text_all_arrive() -> None:
+    text = "".join(f"line {number}\n" for number in range(20_000))
+    log = written(Log(replace(SMALL, log_bytes=10**6)), text)
+    assert text == text_of(told(log))
+
+
+def test_the_notice_names_the_limit() -> None:
+    assert "[**** LOG LINE TRUNCATED AT 4 MiB ****]" == cut_notice(LogLimits().line_bytes)
+    assert "[**** LOG LINE TRUNCATED AT 200 BYTES ****]" == NOTICE
+
+
+TEXTS = st.text(st.sampled_from("ab\n\r\u00e9\u20ac\U0001f600\u2028"), max_size=60)
+
+
+@given(
+    texts=st.lists(st.tuples(TEXTS, st.sampled_from(["stdout", "stderr"]), st.booleans())),
+    record_chars=st.integers(1, 30),
+)
+def test_below_the_limits_everything_arrives_however_it_is_cut_into_writes_and_batches(
+    texts: list[tuple[str, str, bool]], record_chars: int
+) -> None:
+    log = Log(replace(SMALL, line_bytes=10**6, record_chars=record_chars))
+    taken: list[Record] = []
+    for text, stream, take in texts:
+        written(log, text, stream=stream)
+        if take:
+            taken += log.take().records
+    assert len(taken) + log.pending == log.next - 1
+    taken += log.take().records
+    for name in ("stdout", "stderr"):
+        wanted = "".join(text for text, stream, _ in texts if stream == name)
+        assert wanted == text_of((record.body for record in taken), name)
+    assert list(range(1, 1 + len(taken))) == [record.seq for record in taken]
+    for record in taken:
+        assert isinstance(record.body, records.LogText)
+        assert 0 < len(record.body.text) <= record_chars
+
+
+@given(line=st.text(st.sampled_from("a\u00e9\U0001f600"), max_size=90), data=st.data())
+def test_a_line_is_the_same_however_it_is_cut_into_writes(line: str, data: st.DataObject) -> None:
+    whole = told(written(Log(SMALL), f"{line}\nnext\n"))
+    places = sorted(data.draw(st.lists(st.integers(0, len(line) + 1), max_size=8)))
+    log, taken = Log(SMALL), list[Record]()
+    for start, stop in pairwise([0, *places, len(line) + 6]):
+        written(log, f"{line}\nnext\n"[start:stop])
+        if data.draw(st.booleans()):
+            taken += log.take().records
+    taken += log.take().records
+    bodies = [record.body for record in taken]
+    assert text_of(whole) == text_of(bodies)
+    assert drops(whole) == drops(bodies)
+    assert all(len(part.encode()) <= CAP for part in text_of(bodies).split("\n"))
+
+
+# -- natural batches ------------------------------------------------------------------------------
+
+
+def test_neighbours_of_one_stream_grow_together_until_somebody_takes_them() -> None:
+    log = written(Log(SMALL), "a", "b")
+    assert 1 == log.pending
+    assert ["ab"] == [body.text for body in told(log)]  # type: ignore[union-attr]
+    assert 0 == log.pending
+    assert ["c"] == [body.text for body in told(written(log, "c"))]  # type: ignore[union-attr]
+
+
+def test_what_is_not_alike_does_not_grow_together() -> None:
+    log = written(Log(SMALL), "a")
+    written(log, "b", stream="stderr")
+    written(log, "c", stream="stderr", step=1)
+    written(log, "d", stream="stderr", step=1, late=True)
+    log.append(records.Cleared(wait=True), step=1, at=1.0)
+    written(log, "e", stream="stderr", step=1, late=True)
+    written(log, "")
+    assert ["a", "b", "c", "d", None, "e"] == [getattr(body, "text", None) for body in told(log)]
+
+
+def test_a_record_holds_at_most_so_many_characters() -> None:
+    line = "x" * 49 + "\n"
+    log = written(Log(SMALL), line, line, "x" * 20, "y" * 20, "z" * 20 + "\n")
+    assert [50, 50, 40, 21] == [len(body.text) for body in told(log)]  # type: ignore[union-attr]
+    log = written(Log(SMALL), line * 2 + "x")
+    assert [50, 50, 1] == [len(body.text) for body in told(log)]  # type: ignore[union-attr]
+
+
+def test_a_record_is_as_old_as_its_first_part() -> None:
+    log = Log(SMALL, first=Seq(7))
+    for at in (1.0, 2.0):
+        log.append(records.LogText(stream="stdout", text="x"), step=0, at=at)
+    assert (
+        Record(seq=Seq(7), at=1.0, step=0, body=records.LogText(stream="stdout", text="xx")),
+    ) == log.take().records
+    assert 8 == log.next
+
+
+def test_carriage_returns_are_kept_and_end_no_line() -> None:
+    text = "10%\r20%\r\n"
+    assert text == text_of(told(written(Log(SMALL), text)))
+    assert ["line_too_long"] == [
+        why for why, _ in drops(told(written(Log(SMALL), *["10%\r"] * 100, "\n")))
+    ]
+
+
+def test_the_bytes_of_the_text_are_counted() -> None:
+    assert 7 == written(Log(SMALL), "\u20ac\U0001f600").take().bytes
+
+
+# -- the limit of a log ---------------------------------------------------------------------------
+
+
+def test_text_above_the_limit_of_the_log_is_dropped_and_told_with_each_doubling() -> None:
+    log = Log(replace(SMALL, log_bytes=1000))
+    written(log, *["x" * 99 + "\n"] * 110)
+    written(log, "x")
+    log.append(END, step=None, at=1.0)
+    batch = log.take()
+    bodies = [record.body for record in batch.records]
+    assert 1000 == len(text_of(bodies))
+    assert [100, 200, 400, 800, 1600, 3200, 6400, 10001] == [loss for _, loss in drops(bodies)]
+    assert {"log_limit"} == {why for why, _ in drops(bodies)}
+    assert (1000, 10001) == (batch.bytes, batch.dropped)
+    assert END == bodies[-1]
+
+
+def test_a_log_has_an_end_and_no_holes() -> None:
+    log = written(Log(replace(SMALL, log_bytes=100)), "x" * 90, "y" * 20, "z")
+    assert "x" * 90 == text_of(told(log))
+
+
+def test_the_end_and_errors_are_kept_above_the_limit() -> None:
+    log = written(Log(replace(SMALL, log_bytes=10)), "x" * 90)
+    error = records.ErrorRaised(ename="E", evalue="e", traceback=())
+    log.append(error, step=0, at=1.0)
+    log.append(END, step=None, at=1.0)
+    assert [error, END] == told(log)[1:]
+
+
+def test_a_loss_after_the_end_is_late() -> None:
+    log = Log(replace(SMALL, log_bytes=10))
+    log.append(END, step=None, at=1.0)
+    dropped = records.Dropped(why="log_limit", bytes=20, late=True)
+    assert dropped == told(written(log, "x" * 20, late=True))[-1]
+
+
+# -- values ---------------------------------------------------------------------------------------
+
+
+def output(**data: Json) -> records.Output:
+    return records.Output(index=0, output_type="display_data", data=data, metadata={})
+
+
+def test_a_value_above_the_inline_limit_travels_by_reference() -> None:
+    big = "\u20ac" * 40
+    log = Log(SMALL)
+    log.append(output(a="small", b=big, c=[big], d=1), step=0, at=1.0)
+    log.append(records.Updated(display_id="d", data={"b": big}, metadata={}), step=0, at=1.0)
+    batch = log.take()
+    first, second = (record.body for record in batch.records)
+    assert isinstance(first, records.Output)
+    assert isinstance(second, records.Updated)
+    assert {"a": "small", "d": 1} == first.data
+    assert first.spilled is not None
+    assert second.spilled is not None
+    assert ["b", "c"] == list(first.spilled)
+    data = big.encode()
+    spilled = first.spilled["b"]
+    assert (120, f"sha256:{hashlib.sha256(data).hexdigest()}", "\u20ac" * 10) == (
+        spilled.size,
+        spilled.digest,
+        spilled.preview,
+    )
+    assert (
+        Blob(artifact=spilled.artifact, mime="b", digest=spilled.digest, data=data)
+        == batch.blobs[0]
+    )
+    assert encode([big]) == batch.blobs[1].data
+    assert 3 == len({blob.artifact for blob in batch.blobs})
+    assert second.spilled["b"].artifact == batch.blobs[2].artifact
+
+
+@pytest.mark.parametrize("size", [24, 25, 99, 100])
+def test_a_value_up_to_the_inline_limit_stays(size: int) -> None:
+    log = Log(SMALL)
+    body = output(a="x" * size, b={"k": "x" * (size - 9)}, c=None, d=2.5)
+    log.append(body, step=0, at=1.0)
+    batch = log.take()
+    assert body == batch.records[0].body
+    assert () == batch.blobs
+
+
+def test_a_value_just_above_the_inline_limit_is_spilled() -> None:
+    log = Log(SMALL)
+    log.append(output(a="x" * 101, b={"k": "x" * 93}), step=0, at=1.0)
+    assert [101, 101] == [len(blob.data) for blob in log.take().blobs]
+
+
+def test_blobs_are_handed_over_once() -> None:
+    log = Log(SMALL)
+    log.append(output(a="x" * 101), step=0, at=1.0)
+    assert 1 == len(log.take().blobs)
+    assert () == log.take().blobs
+
+
+def test_a_traceback_obeys_the_limit_of_a_line() -> None:
+    long = "x" * 1000
+    log = Log(replace(SMALL, line_bytes=400))
+    log.append(
+        records.ErrorRaised(ename=long, evalue=long, traceback=("short", long)), step=0, at=1.0
+    )
+    (body,) = told(log)
+    assert isinstance(body, records.ErrorRaised)
+    assert "short" == body.traceback[0]
+    for text in (body.ename, body.evalue, body.traceback[1]):
+        assert 100 == len(text)
+        assert text.endswith(cut_notice(400))
+
+
+def cut(text: str, pieces: int) -> list[str]:
+    size = -(-len(text) // pieces)
+    return [text[start : start + size] for start in range(0, len(text), size)]
