@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 from kernel_gateway.errors import Refused
 from kernel_gateway.execution.local import LocalService
 from kernel_gateway.kernels.local import LocalLauncher
-from kernel_gateway.service import Owner
 from kernel_gateway.store.store import Store
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kernel_gateway.app")
 
 #: Whom runs in process belong to.
-LOCAL_OWNER = Owner("local")
+
 
 DISTRIBUTION = "kernel-gateway"
 SWITCH_INTERVAL_S = 0.0005  # the store's thread starved for seconds beside a busy loop without it

@@ -330,10 +330,16 @@ class Runs(Configurable):
         help="Characters shown of a value that is kept beside the log.",
     )
 
-    def settings(self, *, retention_s: float) -> EngineSettings:
-        values = _values(self, EngineSettings)
+    retention_s = Float(
+        _ENGINE.retention_s,
+        min=0.0,
+        config=True,
+        help="Seconds that a run is kept after its end; then its ID answers 410.",
+    )
+
+    def settings(self) -> EngineSettings:
         limits = LogLimits(**_values(self, LogLimits))
-        return EngineSettings(**{**values, "retention_s": retention_s, "log": limits})
+        return EngineSettings(**{**_values(self, EngineSettings), "log": limits})
 
 
 class Store(Configurable):
@@ -344,12 +350,6 @@ class Store(Configurable):
         _STORE.durability,
         config=True,
         help="normal survives the end of the gateway, full a loss of power too (and is slower).",
-    )
-    retention_s = Float(
-        _STORE.retention_s,
-        min=0.0,
-        config=True,
-        help="Seconds that a run is kept after its end; then its ID answers 410.",
     )
     expired_s = Float(
         _STORE.expired_s,
@@ -395,15 +395,15 @@ CLASSES: list[type[Configurable]] = [Gateway, Web, Kernels, Runs, Store]
 
 def read_settings(config: Config) -> Settings:
     """Raises `Refused`, and traitlets' `TraitError` for a value that a trait does not take."""
-    gateway, store = Gateway(config=config), Store(config=config)
+    gateway = Gateway(config=config)
     data_dir = Path(gateway.data_dir).expanduser().absolute()
     return Settings(
         data_dir=data_dir,
         drain_s=gateway.drain_s,
         web=Web(config=config).settings(),
         kernels=Kernels(config=config).settings(),
-        engine=Runs(config=config).settings(retention_s=store.retention_s),
-        store=store.settings(data_dir),
+        engine=Runs(config=config).settings(),
+        store=Store(config=config).settings(data_dir),
     )
 
 

@@ -23,6 +23,7 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
     │   │   └── KernelDead          kernel_dead
     │   ├── RunExpired              410 run_expired
     │   ├── TooLarge                413 too_large
+    │   ├── JsonNeeded              415 json_needed
     │   └── TooMany                 429, told when to come back
     │       ├── QueueFull           queue_full
     │       └── TooManyKernels      too_many_kernels
@@ -187,6 +188,13 @@ class TooLarge(CallerFault):
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class JsonNeeded(CallerFault):
+    """The body says that it is something else than JSON, or does not say what it is."""
+
+    code = "json_needed"
+    status = 415
 
 
 class TooMany(CallerFault):

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 Owner = NewType("Owner", str)  # who a credential belongs to
 RunId = NewType("RunId", str)  # the client's name of a run, unique within (owner, session)
+LOCAL_OWNER = Owner("local")  # of what is run in process, and of the one token of a server
 RunUid = NewType("RunUid", str)  # ours, a UUID, unique for ever
 
 __all__ = [
+    "LOCAL_OWNER",
     "Answer",
     "ConsoleItem",
     "Cursor",
@@ -211,7 +213,13 @@ class Service(Protocol):
         """The whole value that a `Spilled` stands for."""
 
     async def give_input(
-        self, owner: Owner, run_id: str, value: str, prompt_id: int | None = None
+        self,
+        owner: Owner,
+        run_id: str,
+        value: str,
+        prompt_id: int | None = None,
+        *,
+        kernel_id: str | None = None,
     ) -> None:
         """`NotWaiting`, `WrongPrompt`."""
 
@@ -223,5 +231,6 @@ class Service(Protocol):
         grace_s: float | None = None,
         escalate: bool = True,
         message: str = "cancelled",
+        kernel_id: str | None = None,
     ) -> RunInfo:
         """Returns at once; a run that has reached its kernel is `cancelling` until it ends."""

@@ -21,7 +21,7 @@ from kernel_gateway.errors import Conflict
 from kernel_gateway.runs import records
 from kernel_gateway.runs.plan import Limits, Mode, RunPlan, StepPlan
 from kernel_gateway.runs.view import Outcome
-from kernel_gateway.service import KernelRequest, RunRequest, Seq
+from kernel_gateway.service import LOCAL_OWNER, KernelRequest, RunRequest, Seq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -133,7 +133,7 @@ async def _run(settings: Settings, job: Job) -> int:
 
 
 async def _submitted(service: Service, job: Job) -> RunUid:
-    owner = app.LOCAL_OWNER
+    owner = LOCAL_OWNER
     kernel = await service.create_kernel(owner, KernelRequest(name=job.kernel, cwd=job.cwd))
     plan = RunPlan(
         mode=Mode.QUERY,
@@ -175,7 +175,7 @@ class _Console:
         if self._given_up.done():
             await self._cancel(grace_s=0.0, escalate=True)  # it may be deaf to anything milder
             return self._given_up.result()
-        return _exit_code(await service.run(app.LOCAL_OWNER, uid))
+        return _exit_code(await service.run(LOCAL_OWNER, uid))
 
     def _look_at(self, showing: asyncio.Task[None]) -> None:
         """Raises what showing it has raised."""
@@ -209,14 +209,14 @@ class _Console:
 
     async def _cancel(self, *, grace_s: float | None, escalate: bool) -> None:
         await self._service.cancel(
-            app.LOCAL_OWNER, self._uid, grace_s=grace_s, escalate=escalate, message="interrupted"
+            LOCAL_OWNER, self._uid, grace_s=grace_s, escalate=escalate, message="interrupted"
         )
 
     async def _show_all(self) -> None:
         after = Seq(0)
         finished = False
         while not finished:
-            page = await self._service.log(app.LOCAL_OWNER, self._uid, after=after, wait_s=_POLL_S)
+            page = await self._service.log(LOCAL_OWNER, self._uid, after=after, wait_s=_POLL_S)
             for record in page.records:
                 show = _SHOW.get(type(record.body))
                 if show is not None:
@@ -236,7 +236,7 @@ class _Console:
             return
         self._screen.answered()
         with suppress(Conflict):  # the prompt has gone meanwhile
-            await self._service.give_input(app.LOCAL_OWNER, self._uid, line, asked.prompt_id)
+            await self._service.give_input(LOCAL_OWNER, self._uid, line, asked.prompt_id)
 
     def _stop_asking(self, body: records.InputAnswered | records.Completed) -> None:
         if self._asking is not None:

@@ -24,6 +24,7 @@ from kernel_gateway.notebook.runner import NotebookJob, NotebookRunner, Stop
 from kernel_gateway.notebook.saving import FileSink, StreamSink
 from kernel_gateway.runs.plan import Limits
 from kernel_gateway.runs.view import Outcome
+from kernel_gateway.service import LOCAL_OWNER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,9 +234,7 @@ async def _run(settings: Settings, order: _Order) -> int:
     try:
         with signals.caught():
             async with app.local_service(settings) as service:
-                runner = NotebookRunner(
-                    service, app.LOCAL_OWNER, order.job, order.sink, progress.tell
-                )
+                runner = NotebookRunner(service, LOCAL_OWNER, order.job, order.sink, progress.tell)
                 signals.obey(runner)
                 result = await _shown(runner, screen)
     except NotebookUnwritable as fault:

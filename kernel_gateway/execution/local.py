@@ -7,18 +7,17 @@ Knows owners, kernels and runs by name. Must not know messages (`session.py`) or
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import uuid
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import (
     Draining,
     KernelNotFound,
     NotWaiting,
+    OurFault,
     RunExpired,
     RunIdAmbiguous,
     RunIdConflict,
@@ -26,8 +25,10 @@ from kernel_gateway.errors import (
     StoreUnavailable,
     TooManyKernels,
 )
+from kernel_gateway.execution.answering import answer_call
 from kernel_gateway.execution.clock import Clock, LoopClock
-from kernel_gateway.execution.live import Identity, LiveRun, info_of
+from kernel_gateway.execution.live import Identity, LiveRun
+from kernel_gateway.execution.past import PastRun
 from kernel_gateway.execution.recovery import lost_run
 from kernel_gateway.execution.session import KernelSession
 from kernel_gateway.execution.settings import EngineSettings
@@ -35,10 +36,9 @@ from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.kernels.kernel import KernelId, Launcher
 from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import events
-from kernel_gateway.runs.answer import Answer, Cursor, Standing, Status, answer
 from kernel_gateway.runs.log import Log
 from kernel_gateway.runs.plan import Mode, RunPlan, StepPlan
-from kernel_gateway.runs.records import Completed, Record, Seq
+from kernel_gateway.runs.records import Seq
 from kernel_gateway.runs.run import Run
 from kernel_gateway.service import (
     ExecuteCall,
@@ -57,36 +57,15 @@ from kernel_gateway.service import (
 from kernel_gateway.store.values import PutSession, StoredRun, StoredSession, Write
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
+    from kernel_gateway.execution.answering import Found
+    from kernel_gateway.runs.answer import Answer
     from kernel_gateway.store.store import Store
 
 log = logging.getLogger("kernel_gateway.execution")
 
 STORE_LIMIT_S = 10.0  # for a new run to be stored; after that the caller is told to come back
-PAGE = 1000  # records read at once for an answer
-
-
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """A finished run that only the store still has; it reads like a live one."""
-
-    run: StoredRun
-    store: Store
-
-    async def read(self, after: Seq, limit: int) -> Sequence[Record]:
-        return await self.store.records(self.run.uid, after=after, limit=limit)
-
-    @property
-    def standing(self) -> Standing:
-        view = self.run.view
-        assert view.outcome is not None
-        assert view.reason is not None
-        return Standing(
-            completed=Completed(
-                outcome=view.outcome.value, reason=view.reason, exit_code=view.exit_code
-            )
-        )
 
 
 def _uuid() -> str:
@@ -142,10 +121,13 @@ class LocalService:
         while running := [live for live in self._live.values() if not live.over]:
             await running[0].changed(60.0)
 
-    async def close(self) -> None:
-        """End every run and kernel, and wait until that is stored. The store stays open."""
+    async def close(self, grace_s: float | None = None) -> None:
+        """End every run and kernel, and wait until that is stored. The store stays open.
+
+        A busy kernel has `grace_s` to end by itself; None: the configured grace.
+        """
         self._draining = True
-        await asyncio.gather(*(session.delete() for session in self._sessions.values()))
+        await asyncio.gather(*(session.delete(grace_s) for session in self._sessions.values()))
         await self._store.write(*(self._session_row(s, over=True) for s in self._sessions.values()))
         self._sessions.clear()
         await self._tasks.cancel()
@@ -240,9 +222,9 @@ class LocalService:
 
     async def submit(self, owner: Owner, request: RunRequest) -> RunInfo:
         live = await self._create(owner, request)
-        return self._info(live) if isinstance(live, LiveRun) else info_of(live.run)
+        return self._info(live)
 
-    async def _create(self, owner: Owner, request: RunRequest) -> LiveRun | _Past:
+    async def _create(self, owner: Owner, request: RunRequest) -> Found:
         """The run of this ID if there is one with the same body, else a new one."""
         session = self._session(owner, request.kernel_id)
         digest = digest_of(request.plan)
@@ -252,18 +234,25 @@ class LocalService:
         self._check_open()
         session.check_alive()
         session.queue.check_room()
-        if self._store.fault is not None:
-            raise type(self._store.fault)(str(self._store.fault))
+        if (fault := self._fault()) is not None:
+            raise fault
         live = self._new_run(session, request, digest)
-        await self._stored(live)
-        if not live.machine.finished:  # it may have been cancelled meanwhile
-            session.put(live)
+        # A caller that goes away cancels its waiting and not the run, which others may know.
+        await asyncio.shield(self._tasks.start(self._queue(session, live)))
         return live
 
-    async def _same(self, owner: Owner, uid: str, digest: str) -> LiveRun | _Past:
+    async def _queue(self, session: KernelSession, live: LiveRun) -> None:
+        try:
+            await self._stored(live)
+        except OurFault as fault:
+            session.feed(live, events.CancelAsked(fault.message))
+            raise
+        if not live.machine.finished:  # it may have been cancelled meanwhile
+            session.put(live)
+
+    async def _same(self, owner: Owner, uid: str, digest: str) -> Found:
         found = await self._by_uid(owner, uid)
-        other = found.identity.digest if isinstance(found, LiveRun) else found.run.digest
-        if other != digest:
+        if found.identity.digest != digest:
             raise RunIdConflict("This run ID is taken by a run with another body.")
         if isinstance(found, LiveRun) and not found.told:
             await self._stored(found)  # two creations at once: both answer when it is stored
@@ -300,6 +289,11 @@ class LocalService:
             session.perform(live, action)
         return live
 
+    def _fault(self) -> OurFault | None:
+        """Of the store at present. A fresh one each time: a traceback grows with each raise."""
+        fault = self._store.fault
+        return None if fault is None else type(fault)(fault.message)
+
     async def _stored(self, live: LiveRun) -> None:
         """Returns when its first record is stored: from now on the ID is good."""
         self._store.enlist(live)
@@ -307,26 +301,25 @@ class LocalService:
         while not live.told:
             left = deadline - self._clock.now().mono
             if left <= 0:
-                raise self._store.fault or StoreUnavailable("The run could not be stored in time.")
+                raise self._fault() or StoreUnavailable("The run could not be stored in time.")
             await live.changed(left)
 
     def _forget_old(self) -> None:
         """The store has them; a run that has not ended is never forgotten."""
-        while len(self._live) > self._settings.recent_runs:
+        for _ in range(len(self._live) - self._settings.recent_runs):
             uid, oldest = next(iter(self._live.items()))
-            if not oldest.over:
-                return
-            del self._live[uid]
+            if oldest.over:
+                del self._live[uid]
+            else:
+                self._live.move_to_end(uid)
 
     # -- runs: finding -----------------------------------------------------------------------------
 
     async def run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunInfo:
         found = await self._find(owner, run_id, kernel_id)
-        return self._info(found) if isinstance(found, LiveRun) else info_of(found.run)
+        return self._info(found)
 
-    async def _find(
-        self, owner: Owner, run_id: str, kernel_id: str | None = None
-    ) -> LiveRun | _Past:
+    async def _find(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> Found:
         live = self._live.get(run_id)
         if live is not None and live.identity.owner == owner:
             return live
@@ -336,18 +329,19 @@ class LocalService:
         if len(stored) > 1:
             raise RunIdAmbiguous(run_id, tuple(run.uid for run in stored))
         if stored:
-            return self._live.get(stored[0].uid) or _Past(stored[0], self._store)
+            return self._live.get(stored[0].uid) or PastRun(stored[0], self._store)
         if await self._store.is_expired(owner, run_id):
             raise RunExpired(f"The run {run_id!r} is over and no longer kept.")
         raise RunNotFound(f"There is no run {run_id!r}.")
 
-    async def _by_uid(self, owner: Owner, uid: str) -> LiveRun | _Past:
+    async def _by_uid(self, owner: Owner, uid: str) -> Found:
         return self._live.get(uid) or await self._find(owner, uid)
 
-    def _info(self, live: LiveRun) -> RunInfo:
-        session = self._sessions.get(live.identity.session)
-        position = session.queue.position(live) if session else None
-        return live.info(position)
+    def _info(self, found: Found) -> RunInfo:
+        if isinstance(found, PastRun):
+            return found.info()
+        session = self._session_of(found)
+        return found.info(session.queue.position(found) if session else None)
 
     # -- runs: reading -----------------------------------------------------------------------------
 
@@ -364,14 +358,10 @@ class LocalService:
         found = await self._find(owner, run_id, kernel_id)
         if isinstance(found, LiveRun):
             await self._wait_behind(found, after, wait_s)
-        over = found.standing.completed is not None
+        over, told = found.standing.completed is not None, found.told
         page = await found.read(after, limit)
         next_ = page[-1].seq if page else after
-        if isinstance(found, LiveRun):
-            finished = over and next_ >= found.told
-        else:
-            finished = len(page) < limit and not await found.read(next_, 1)
-        return LogPage(records=tuple(page), next=next_, finished=finished)
+        return LogPage(records=tuple(page), next=next_, finished=over and next_ >= told)
 
     async def _wait_behind(self, live: LiveRun, after: Seq, wait_s: float) -> None:
         deadline = self._clock.now().mono + wait_s
@@ -387,8 +377,7 @@ class LocalService:
 
     async def blob(self, owner: Owner, run_id: str, artifact: str) -> bytes:
         found = await self._find(owner, run_id)
-        uid = found.identity.uid if isinstance(found, LiveRun) else found.run.uid
-        data = await self._store.blob(uid, artifact)
+        data = await self._store.blob(found.identity.uid, artifact)
         if data is None:
             raise RunNotFound(f"The run {run_id!r} has no artifact {artifact!r}.")
         return data
@@ -396,12 +385,18 @@ class LocalService:
     # -- runs: acting ------------------------------------------------------------------------------
 
     async def give_input(
-        self, owner: Owner, run_id: str, value: str, prompt_id: int | None = None
+        self,
+        owner: Owner,
+        run_id: str,
+        value: str,
+        prompt_id: int | None = None,
+        *,
+        kernel_id: str | None = None,
     ) -> None:
-        found = await self._find(owner, run_id)
+        found = await self._find(owner, run_id, kernel_id)
         self._give(found, value, prompt_id)
 
-    def _give(self, found: LiveRun | _Past, value: str, prompt_id: int | None) -> None:
+    def _give(self, found: Found, value: str, prompt_id: int | None) -> None:
         session = self._session_of(found)
         if session is None or not isinstance(found, LiveRun):
             raise NotWaiting("The run is over; the text was not kept.")
@@ -415,14 +410,15 @@ class LocalService:
         grace_s: float | None = None,
         escalate: bool = True,
         message: str = "cancelled",
+        kernel_id: str | None = None,
     ) -> RunInfo:
-        found = await self._find(owner, run_id)
+        found = await self._find(owner, run_id, kernel_id)
         session = self._session_of(found)
         if isinstance(found, LiveRun) and session is not None:
             session.feed(found, events.CancelAsked(message, grace_s=grace_s, escalate=escalate))
-        return self._info(found) if isinstance(found, LiveRun) else info_of(found.run)
+        return self._info(found)
 
-    def _session_of(self, found: LiveRun | _Past) -> KernelSession | None:
+    def _session_of(self, found: Found) -> KernelSession | None:
         if not isinstance(found, LiveRun):
             return None
         return self._sessions.get(found.identity.session)
@@ -433,15 +429,13 @@ class LocalService:
         deadline = self._clock.now().mono + call.wait_s
         if call.mode is ExecuteMode.QUERY:
             found = await self._create(owner, _query(call))
-            start: Cursor | None = call.after or Cursor()
         else:
             found = await self._in_session(owner, call)
-            start = call.after
         if call.mode is ExecuteMode.INPUT:
             self._give(found, call.code, call.prompt_id)
-        return await self._answer(found, call, start, deadline)
+        return await answer_call(found, call, self._clock, deadline)
 
-    async def _in_session(self, owner: Owner, call: ExecuteCall) -> LiveRun | _Past:
+    async def _in_session(self, owner: Owner, call: ExecuteCall) -> Found:
         """The run of this ID on this kernel; the kernel itself may be gone."""
         assert call.run_id is not None
         session = self._sessions.get(call.kernel_id)
@@ -451,63 +445,10 @@ class LocalService:
                 return await self._by_uid(owner, uid)
         return await self._find(owner, call.run_id, call.kernel_id)
 
-    async def _answer(
-        self, found: LiveRun | _Past, call: ExecuteCall, start: Cursor | None, deadline: float
-    ) -> Answer:
-        """The first answer worth giving, or what there is when the time is over."""
-        while True:
-            async with _turn(found, start):
-                at = start if start is not None else _cursor_of(found)
-                given = await self._answer_now(found, call, at)
-                left = deadline - self._clock.now().mono
-                if left <= 0 or _is_news(call, at, given) or _is_full(found, given):
-                    if isinstance(found, LiveRun) and call.after is None:
-                        found.cursor = given.cursor
-                    return given
-            assert isinstance(found, LiveRun)
-            if found.told <= given.cursor.seq:
-                await found.changed(left)
-
-    async def _answer_now(self, found: LiveRun | _Past, call: ExecuteCall, at: Cursor) -> Answer:
-        identity = found.identity if isinstance(found, LiveRun) else found.run
-        page = await found.read(at.seq, PAGE)
-        end = page[-1].seq if page else at.seq
-        complete = end >= found.told if isinstance(found, LiveRun) else len(page) < PAGE
-        standing = found.standing if complete else Standing()
-        return answer(identity.run_id, page, at, standing)
-
 
 def _query(call: ExecuteCall) -> RunRequest:
     plan = RunPlan(mode=Mode.QUERY, steps=(StepPlan(code=call.code),))
     return RunRequest(plan=plan, kernel_id=call.kernel_id, run_id=call.run_id)
-
-
-def _cursor_of(found: LiveRun | _Past) -> Cursor:
-    """Behind the last answer; the final one once more when all has been told."""
-    return found.cursor if isinstance(found, LiveRun) else Cursor(found.run.log_next)
-
-
-@contextlib.asynccontextmanager
-async def _turn(found: LiveRun | _Past, start: Cursor | None) -> AsyncIterator[None]:
-    """Callers without a place of their own take turns: each piece of the console goes to one."""
-    if start is None and isinstance(found, LiveRun):
-        async with found.answering:
-            yield
-    else:
-        yield
-
-
-def _is_news(call: ExecuteCall, at: Cursor, given: Answer) -> bool:
-    """A prompt that was told already is no news to somebody who only continues."""
-    if given.status is Status.CONTINUED:
-        return False
-    told = given.status is Status.WAITING_INPUT and given.cursor == at and not given.console
-    return not (told and call.mode is ExecuteMode.CONTINUE)
-
-
-def _is_full(found: LiveRun | _Past, given: Answer) -> bool:
-    """More is there already: the next answer needs no waiting, so neither does this one."""
-    return not isinstance(found, LiveRun) or given.cursor.seq < found.told
 
 
 def digest_of(plan: RunPlan) -> str:

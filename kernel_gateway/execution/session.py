@@ -204,13 +204,14 @@ class KernelSession:
         self._settled.clear()
         self._tasks.start(self._kernel.shutdown(self._settings.shutdown_grace_s))
 
-    async def delete(self) -> None:
+    async def delete(self, grace_s: float | None = None) -> None:
         """Returns when the process is gone and every run has its end."""
+        grace_s = self._settings.shutdown_grace_s if grace_s is None else grace_s
         first, self._deleted = not self._deleted, True
         if first:
             self._close(DELETED, deleted=True)
         if self._kernel is not None:
-            await self._kernel.shutdown(self._settings.shutdown_grace_s)
+            await self._kernel.shutdown(grace_s)
         self._end_in_flight(DELETED, deleted=True)
         await self._tasks.join()
 

@@ -75,7 +75,7 @@ class DrainedSocket:
         self._loop = asyncio.get_running_loop()
         self._fd = sock.fileno()
         self._scheduled = False
-        self._loop.add_reader(self._fd, self._schedule)
+        self._loop.add_reader(self._fd, self._readable)
         self._schedule()  # an edge from before the reader was there is lost
 
     @property
@@ -104,6 +104,11 @@ class DrainedSocket:
         if not self._sock.closed:
             self._loop.remove_reader(self._fd)
             self._sock.close(linger=0)
+
+    def _readable(self) -> None:
+        """Now: the next tick would cost a lone message another turn of the loop."""
+        if not self._scheduled:
+            self._drain()
 
     def _schedule(self) -> None:
         """At most one batch a tick, whatever asks for it."""

@@ -184,6 +184,8 @@ class NotebookRunner:
             await self._delete(kernel.id)
 
     async def _run_all(self, kernel_id: str) -> NotebookResult:
+        if self._stopped.is_set():
+            return self._not_begun()
         run = plan(self._job.source.notebook, self._job.options)
         info = await self._service.submit(self._owner, RunRequest(plan=run, kernel_id=kernel_id))
         self._info = info
@@ -346,6 +348,13 @@ class NotebookRunner:
         outcome = Outcome.ERROR if isinstance(fault, KernelSpecNotFound) else Outcome.LOST
         reason = Reason(code=_CODES.get(type(fault), fault.code), message=fault.message)
         return self._ended_badly(outcome, reason, metadata.of_end(outcome, reason))
+
+    def _not_begun(self) -> NotebookResult:
+        """Stopped before anything was asked of the kernel."""
+        message = self._stops.get_nowait().value[2]
+        reason = Reason(code="cancelled", message=message)
+        told = metadata.of_end(Outcome.CANCELLED, reason)
+        return self._ended_badly(Outcome.CANCELLED, reason, told)
 
     def _lost(self, message: str) -> NotebookResult:
         """The service fails: what becomes of the run is not to be learned any more."""

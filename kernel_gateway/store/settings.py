@@ -22,9 +22,8 @@ class StoreSettings:
     #: Database, spill files and lock are in here; made private when it is made.
     folder: Path
     durability: Durability = "normal"
-    #: How long a run is kept after its end. Its `expires_at` is set by who ends it.
-    retention_s: float = 7 * _DAY_S
-    #: How long after that its ID is still known as expired (410); then it is unknown (404).
+    #: How long the ID of a run is still known as expired (410) after its retention, which is set by
+    #: who ends it (`expires_at`); then it is unknown (404).
     expired_s: float = 30 * _DAY_S
     #: What may wait for the disk in memory; above it, who fills the log has to stop reading.
     max_backlog_bytes: int = 64 * 2**20

@@ -23,6 +23,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from kernel_gateway.errors import (
     GatewayError,
     InvalidField,
+    JsonNeeded,
     MethodNotAllowed,
     OurFault,
     RouteNotFound,
@@ -141,7 +142,7 @@ class Handler(RequestHandler):
         """No page of another site can make a browser send one of these two without asking us."""
         if self.request.method in _SAFE or self._caller.by_header or self._says_json():
             return
-        raise schemas.JsonNeeded(
+        raise JsonNeeded(
             "A call that changes something needs the token in a header: "
             "'Authorization: token <TOKEN>' (or, with ?token=, 'Content-Type: application/json')."
         )
@@ -220,7 +221,7 @@ class Handler(RequestHandler):
     def body(self) -> Mapping[str, Json]:
         """Raises `BadJson` and `JsonNeeded`."""
         if self._body and self.needs_json_type and not self._says_json():
-            raise schemas.JsonNeeded(
+            raise JsonNeeded(
                 "Send the body as JSON and say so with the header "
                 "'Content-Type: application/json' (curl: -H 'Content-Type: application/json')."
             )

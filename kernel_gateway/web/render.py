@@ -16,6 +16,7 @@ from kernel_gateway.runs.records import Reason, body_json
 from kernel_gateway.service import (
     Answer,
     ConsoleItem,
+    Cursor,
     KernelInfoView,
     Record,
     RunInfo,
@@ -186,8 +187,13 @@ def answer_json(answer: Answer) -> dict[str, Json]:
         "console": [_console_json(item) for item in answer.console],
         "options": _options_json(answer),
         "files": [],
-        "cursor": str(answer.cursor),
+        "cursor": _cursor_json(answer.cursor),
     }
+
+
+def _cursor_json(cursor: Cursor) -> Json:
+    """A number, but within a value that is too big for one answer."""
+    return str(cursor) if cursor.offset else cursor.seq
 
 
 def _console_json(item: ConsoleItem) -> Json:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from kernel_gateway.errors import BadJson, CallerFault, InvalidField, TooLarge
+from kernel_gateway.errors import BadJson, InvalidField, TooLarge
 from kernel_gateway.messaging.strict_json import Json, clean_text
 from kernel_gateway.service import Cursor, ExecuteCall, ExecuteMode, KernelRequest, RunId
 
@@ -29,13 +29,6 @@ MAX_WAIT_S = 60
 MAX_PAGE = 1000
 
 Schema = Mapping[str, Any]
-
-
-class JsonNeeded(CallerFault):
-    """The body says that it is something else than JSON, or does not say what it is."""
-
-    code = "json_needed"
-    status = 415
 
 
 # -- text ---------------------------------------------------------------------------------------

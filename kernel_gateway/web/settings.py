@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kernel_gateway.service import Owner
-
-_LOCAL = Owner("local")
+from kernel_gateway.service import LOCAL_OWNER, Owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +18,7 @@ class WebSettings:
     #: Whether the start-up line shows it: one that nobody chose is known from nowhere else.
     show_token: bool = False
     #: Whom that token belongs to.
-    owner: Owner = _LOCAL
+    owner: Owner = LOCAL_OWNER
     #: Address to listen on; `*` is every one. `localhost` is both loopback addresses.
     ip: str = "127.0.0.1"
     #: 0: any free one.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PAIRS: list[tuple[type[Any], type[Configurable], set[str]]] = [
     (WebSettings, config.Web, {"owner", "show_token"}),
     (KernelSettings, config.Kernels, set()),
-    (EngineSettings, config.Runs, {"log", "retention_s"}),
+    (EngineSettings, config.Runs, {"log"}),
     (LogLimits, config.Runs, set()),
     (StoreSettings, config.Store, {"folder"}),
 ]
@@ -83,11 +83,6 @@ def test_values_reach_their_settings(tmp_path: Path) -> None:
     assert read("Runs.line_bytes = 2048").engine.log.line_bytes == 2048
     assert read("Gateway.data_dir = '/x'").store.folder.as_posix() == "/x"
     assert read("Gateway.drain_s = 1").drain_s == 1.0
-
-
-def test_one_retention_is_told_to_all() -> None:
-    settings = read("Store.retention_s = 60.0")
-    assert (settings.store.retention_s, settings.engine.retention_s) == (60.0, 60.0)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,11 @@ class RunHandler(Handler):
     """A route of one run, which its path names by run ID or uid."""
 
     async def named_run(self, segment: str) -> RunInfo:
-        run_id = schemas.run_id(segment)
-        kernel_id = schemas.page_query(self.request.query_arguments).kernel_id
-        return await self.service.run(self.owner, run_id, kernel_id)
+        return await self.service.run(self.owner, schemas.run_id(segment), self.named_kernel())
+
+    def named_kernel(self) -> str | None:
+        """Of `?kernel=`, which settles a run ID that several kernels have."""
+        return schemas.page_query(self.request.query_arguments).kernel_id
 
 
 class Run(RunHandler):
@@ -37,17 +39,25 @@ class Run(RunHandler):
 class Input(RunHandler):
     async def on_post(self, segment: str) -> None:
         given = schemas.given_input(self.body())
-        info = await self.named_run(segment)
-        await self.service.give_input(self.owner, info.uid, given.value, given.prompt_id)
+        await self.service.give_input(
+            self.owner,
+            schemas.run_id(segment),
+            given.value,
+            given.prompt_id,
+            kernel_id=self.named_kernel(),
+        )
         self.answer({})
 
 
 class Cancel(RunHandler):
     async def on_post(self, segment: str) -> None:
         asked = schemas.asked_cancel(self.body())
-        info = await self.named_run(segment)
         info = await self.service.cancel(
-            self.owner, info.uid, grace_s=asked.grace_s, escalate=asked.escalate
+            self.owner,
+            schemas.run_id(segment),
+            grace_s=asked.grace_s,
+            escalate=asked.escalate,
+            kernel_id=self.named_kernel(),
         )
         over = info.view.state is RunState.FINISHED
         self.answer(render.run_json(info), HTTPStatus.OK if over else HTTPStatus.ACCEPTED)

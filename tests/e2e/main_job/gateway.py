@@ -34,6 +34,7 @@ JSON = {"Content-Type": "application/json"}
 HANG_LIMIT_S = 25.0
 
 _ADDRESS = re.compile(r" is at (http://[^/]+)/")
+_INODE = re.compile(r"(?<=:)\[\d+\]")
 #: Errors of the server's log, and what Python prints where nobody listens.
 _MISTAKE = re.compile(r"^\[[EC] |^Traceback|never retrieved|never awaited|^Fatal")
 
@@ -121,8 +122,21 @@ class Server:
                 found.update(map(int, task.read_text().split()))
         return found
 
-    def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+    def descriptors(self) -> list[str]:
+        """What each is; without the connections of clients, which come and go by themselves."""
+        folder = Path(f"/proc/{self.pid}/fd")
+        clients = {f"socket:[{inode}]" for inode in self._tcp_inodes()}
+        found: list[str] = []
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):  # it has just been closed
+                found.append(os.readlink(folder / name))
+        # The inode tells two of a kind apart, and nothing else.
+        return sorted(_INODE.sub("", one) for one in found if one not in clients)
+
+    def _tcp_inodes(self) -> list[str]:
+        """Kernels are spoken to over Unix sockets, so TCP is clients and who listens for them."""
+        lines = Path(f"/proc/{self.pid}/net/tcp").read_text().splitlines()[1:]
+        return [line.split()[9] for line in lines]
 
     def memory_mb(self, kind: str = "VmRSS") -> float:
         """`VmRSS` is of now, `VmHWM` the most it ever was."""
@@ -415,7 +429,7 @@ class Gate:
         self._fifo = folder / name
         os.mkfifo(self._fifo)
         #: Comes to an end when the gate is opened. An interrupt gets it out, too.
-        self.code = f"open({str(self._fifo)!r}).read()"
+        self.code = f"_ = open({str(self._fifo)!r}).read()"
 
     async def open(self) -> None:
         """Returns when the code has come to the gate; it goes on at once."""

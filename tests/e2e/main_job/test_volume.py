@@ -102,7 +102,9 @@ async def test_nothing_is_lost_while_the_server_stands_still(
     """As on a machine that has no time for it: the kernel prints all before a line is read."""
     begin, end = Gate(tmp_path, "begin"), Gate(tmp_path, "end")
     talk = await kernel.begin(
-        f"{begin.code}\nfor number in range(12_000): print('flushed', number, flush=True)\n{end.code}"
+        f"{begin.code}\n"
+        "for number in range(12_000): print('flushed', number, flush=True)\n"
+        f"{end.code}"
     )
     begun = await begin.held()
     server.process.send_signal(signal.SIGSTOP)

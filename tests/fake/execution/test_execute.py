@@ -265,3 +265,47 @@ async def test_the_log_is_told_from_the_store_when_the_run_is_forgotten(bench: B
     assert live == stored
     assert "finished" == (await bench.call(kernel, run_id="r", mode="continue")).status
     assert "a\n" == text(await bench.run(kernel, "print a", "r"))
+
+
+async def test_a_forgotten_run_with_big_results_is_told_to_its_last_character(bench: Bench) -> None:
+    kernel = await bench.a_kernel()
+    big = "x" * 700_000
+    await bench.run(kernel, "\n".join(f"result {n}{big}" for n in range(4)), "r")
+    bench.service._live.clear()
+    answer = await bench.call(kernel, run_id="r", mode="continue", after=Cursor())
+    told = text(answer)
+    while answer.status == "continued":
+        answer = await bench.call(kernel, run_id="r", mode="continue", after=answer.cursor)
+        told += text(answer)
+    assert "".join(f"{n}{big}" for n in range(4)) == told
+    assert 0 == answer.exit_code
+
+
+async def test_a_caller_that_goes_away_while_its_run_is_stored_cancels_nothing(
+    bench: Bench,
+) -> None:
+    kernel = await bench.a_kernel()
+    calling = asyncio.ensure_future(bench.run(kernel, "print a", "r"))
+    await bench.until(lambda: bench.service.runs_in_flight)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    await bench.until_state("r", "finished")
+    assert "a\n" == text(await bench.call(kernel, run_id="r", mode="continue"))
+
+
+class TestAGatewayThatRemembersFewRuns:
+    @pytest.fixture
+    def engine_settings(self) -> EngineSettings:
+        return EngineSettings(recent_runs=3)
+
+    async def test_forgets_the_finished_ones_and_never_one_that_goes_on(self, bench: Bench) -> None:
+        one, two = await bench.a_kernel(), await bench.a_kernel()
+        await bench.started(one, "sleep\nprint done", "long")
+        for number in range(10):
+            await bench.run(two, f"print {number}", f"r{number}")
+        assert 4 >= len(bench.service._live)
+        assert "0\n" == text(await bench.run(two, "print 0", "r0"))
+        await bench.until_state("long", "running")
+        bench.launcher.kernels[0].release()
+        assert "done\n" == text(await bench.ended(one, "long"))

@@ -157,30 +157,29 @@ def result(outcome: Outcome, reason: Reason, *states: str) -> NotebookResult:
     [
         (
             result(Outcome.OK, Reason(code="done"), "ok"),
-            "ok: 1 cell in 1.2 s -> o.ipynb",
+            "ok: 1 cell in 1.2 s -> o",
         ),
         (
             result(Outcome.OK, Reason(code="done"), "ok", "skipped", "ok"),
-            "ok: 3 cells (2 ok, 1 skipped) in 1.2 s -> o.ipynb",
+            "ok: 3 cells (2 ok, 1 skipped) in 1.2 s -> o",
         ),
         (
             result(Outcome.ERROR, Reason(code="exception", message="E: v\nw"), "ok", "error"),
-            "error: cell 2: E: v w. 2 cells (1 ok, 1 error) in 1.2 s -> o.ipynb",
+            "error: cell 2: E: v w. 2 cells (1 ok, 1 error) in 1.2 s -> o",
         ),
         (
             result(Outcome.LOST, Reason(code="kernel_start_failed"), "not-run"),
-            "lost: kernel_start_failed. 1 cell (1 not-run) in 1.2 s -> o.ipynb",
+            "lost: kernel_start_failed. 1 cell (1 not-run) in 1.2 s -> o",
         ),
         (
             result(
                 Outcome.CANCELLED,
-                Reason(code="cancelled", message="interrupted", worked="kill"),
+                Reason(code="cancelled", message="stopped", worked="kill"),
                 "cancelled",
             ),
-            "cancelled: cell 1: interrupted, the kernel was killed. "
-            "1 cell (1 cancelled) in 1.2 s -> o.ipynb",
+            "cancelled: cell 1: stopped, the kernel was killed. 1 cell (1 cancelled) in 1.2 s -> o",
         ),
     ],
 )
 def test_the_summary_is_one_line(ended: NotebookResult, line: str) -> None:
-    assert summary(ended, 1.23, "o.ipynb") == line
+    assert summary(ended, 1.23, "o") == line

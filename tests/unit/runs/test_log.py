@@ -156,6 +156,7 @@ def test_many_short_lines_in_one_text_all_arrive() -> None:
 
 def test_the_notice_names_the_limit() -> None:
     assert "[**** LOG LINE TRUNCATED AT 4 MiB ****]" == cut_notice(LogLimits().line_bytes)
+    assert "[**** LOG LINE TRUNCATED AT 1 MiB ****]" == cut_notice(2**20)
     assert "[**** LOG LINE TRUNCATED AT 200 BYTES ****]" == NOTICE
 
 
@@ -228,6 +229,8 @@ def test_a_record_holds_at_most_so_many_characters() -> None:
     line = "x" * 49 + "\n"
     log = written(Log(SMALL), line, line, "x" * 20, "y" * 20, "z" * 20 + "\n")
     assert [50, 50, 40, 21] == [len(body.text) for body in told(log)]  # type: ignore[union-attr]
+    log = written(Log(SMALL), "x" * 25, "y" * 25, "z")
+    assert [50, 1] == [len(body.text) for body in told(log)]  # type: ignore[union-attr]
     log = written(Log(SMALL), line * 2 + "x")
     assert [50, 50, 1] == [len(body.text) for body in told(log)]  # type: ignore[union-attr]
 
@@ -354,11 +357,11 @@ def test_a_traceback_obeys_the_limit_of_a_line() -> None:
     long = "x" * 1000
     log = Log(replace(SMALL, line_bytes=400))
     log.append(
-        records.ErrorRaised(ename=long, evalue=long, traceback=("short", long)), step=0, at=1.0
+        records.ErrorRaised(ename=long, evalue=long, traceback=("x" * 100, long)), step=0, at=1.0
     )
     (body,) = told(log)
     assert isinstance(body, records.ErrorRaised)
-    assert "short" == body.traceback[0]
+    assert "x" * 100 == body.traceback[0]
     for text in (body.ename, body.evalue, body.traceback[1]):
         assert 100 == len(text)
         assert text.endswith(cut_notice(400))
