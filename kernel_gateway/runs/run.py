@@ -8,15 +8,13 @@ who reads the log. The order of actions matters: what is logged first is told fi
 from __future__ import annotations
 
 import hashlib
-import re
-import signal
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.errors import NotWaiting, WrongPrompt
 from kernel_gateway.messaging import facts
-from kernel_gateway.runs import actions, events, records
+from kernel_gateway.runs import actions, ending, events, records
+from kernel_gateway.runs.ending import Ending, Escalation
 from kernel_gateway.runs.events import Instant, Timer
 from kernel_gateway.runs.records import Reason
 from kernel_gateway.runs.state import (
@@ -26,15 +24,15 @@ from kernel_gateway.runs.state import (
     StepEvent,
     StepState,
     next_run_state,
-    next_step_state,
 )
-from kernel_gateway.runs.view import Failure, Outcome, Prompt, RunView, StepOutcome, StepView
+from kernel_gateway.runs.step import Step
+from kernel_gateway.runs.view import Failure, Outcome, Prompt, RunView, StepOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kernel_gateway.messaging.message import MsgId
-    from kernel_gateway.runs.plan import RunPlan, StepPlan
+    from kernel_gateway.runs.plan import RunPlan
 
 QUIET_S = 1.0  # iopub without a word after the reply: the idle will not come
 QUIET_CAP_S = 10.0  # ... however much is still said
@@ -42,91 +40,7 @@ PROBE_AFTER_S = 0.1  # a reply is mostly this close behind its idle
 PROBE_LIMIT_S = 10.0
 AGAIN_FIRST_S = 0.3  # kernels swallow interrupts now and then; repeated at growing distances
 AGAIN_MOST_S = 2.0
-MESSAGE_CHARS = 1000  # of a reason; an exception can carry megabytes, its record has them
 RESENDS = 5  # of a step that came back aborted because of somebody else's error
-
-EXIT_ERROR, EXIT_LIMIT, EXIT_CANCELLED = 1, 124, 130
-
-
-class Escalation(StrEnum):
-    INTERRUPT = "interrupt"
-    TERMINATE = "terminate"
-    KILL = "kill"
-
-
-@dataclass(slots=True)
-class _Step:
-    """One step while it is worked on; its state follows the step table."""
-
-    index: int
-    plan: StepPlan
-    state: StepState = StepState.PENDING
-    outcome: StepOutcome = StepOutcome.PENDING
-    msg_id: MsgId | None = None
-    resent: int = 0
-    ran: bool = False  # it printed or asked: what comes back aborted now was executed in part
-    reply: facts.Replied | None = None
-    failure: Failure | None = None
-    asked: facts.InputRequested | None = None
-    asked_number: int = 0  # counts its input requests, so that a late barrier tells no newer one
-    started: Instant | None = None
-    taken_up: Instant | None = None  # the kernel's first sign that it executes it
-    finished: Instant | None = None
-    execution_count: int | None = None
-    exit_code: int | None = None
-
-    def take(self, event: StepEvent) -> StepState:
-        """Follow the table; gives the state before."""
-        before, self.state = self.state, next_step_state(self.state, event)
-        return before
-
-    @property
-    def over(self) -> bool:
-        return self.state in STEP_OVER
-
-    @property
-    def executing(self) -> bool:
-        """The kernel works on it, so that an interrupt will hit it and nothing else."""
-        return self.state in {StepState.RUNNING, StepState.PROMPTED, StepState.WAITING}
-
-    @property
-    def untouched(self) -> bool:
-        """The kernel gave it back without having executed any of it: it may be sent again."""
-        reply = self.reply
-        return (
-            reply is not None and reply.aborted and reply.execution_count is None and not self.ran
-        )
-
-    def view(self) -> StepView:
-        return StepView(
-            index=self.index,
-            name=self.plan.name,
-            state=self.outcome,
-            phase=self.plan.phase,
-            started_at=self.started.wall if self.started else None,
-            finished_at=self.finished.wall if self.finished else None,
-            duration=self.duration,
-            exit_code=self.exit_code,
-            execution_count=self.execution_count,
-            error=self.failure,
-            msg_id=self.msg_id,
-        )
-
-    @property
-    def duration(self) -> float | None:
-        if self.finished is None or self.taken_up is None:
-            return None
-        return self.finished.mono - self.taken_up.mono
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """How a run that is being cancelled will end, once the kernel has let go of it."""
-
-    outcome: Outcome
-    reason: Reason
-    exit_code: int
-    step_outcome: StepOutcome
 
 
 @dataclass(eq=False)
@@ -144,12 +58,12 @@ class Run:
     exit_code: int | None = None
     prompt: Prompt | None = None
     history: list[tuple[RunState, float]] = field(default_factory=list)
-    _steps: list[_Step] = field(default_factory=list)
+    _steps: list[Step] = field(default_factory=list)
     _current: int = -1  # index of the step that is worked on
-    _by_msg_id: dict[MsgId, _Step] = field(default_factory=dict)
+    _by_msg_id: dict[MsgId, Step] = field(default_factory=dict)
     _started: Instant | None = None
     _finished: Instant | None = None
-    _verdict: _Verdict | None = None
+    _verdict: Ending | None = None
     _worked: Escalation | None = None  # the strongest means used so far
     _escalates: bool = True
     _grace_s: float = 0.0
@@ -163,7 +77,7 @@ class Run:
     _do: list[actions.Action] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._steps = [_Step(index, plan) for index, plan in enumerate(self.plan.steps)]
+        self._steps = [Step(index, plan) for index, plan in enumerate(self.plan.steps)]
         self._grace_s = self.plan.grace_s
 
     def __repr__(self) -> str:
@@ -239,9 +153,9 @@ class Run:
             else:
                 self._send(step)
                 return
-        self._finish(RunEvent.LAST_STEP_ENDED, Outcome.OK, Reason(code="done"), 0)
+        self._finish(RunEvent.LAST_STEP_ENDED, ending.DONE)
 
-    def _send(self, step: _Step) -> None:
+    def _send(self, step: Step) -> None:
         step.msg_id = self.new_id()
         step.reply = None
         step.taken_up = None
@@ -265,7 +179,7 @@ class Run:
         elif kind is StepEvent.OUTPUT:  # of an attempt that came back aborted
             self._append(self._body_of(event.fact, late=step.over), step)
 
-    def _heard(self, step: _Step, kind: StepEvent, fact: facts.Fact) -> None:
+    def _heard(self, step: Step, kind: StepEvent, fact: facts.Fact) -> None:
         before = step.take(kind)
         if before is StepState.SENT:
             self._taken_up(step)
@@ -280,7 +194,7 @@ class Run:
         elif step.state is StepState.REPLIED and kind in {StepEvent.OUTPUT, StepEvent.BUSY}:
             self._set(Timer.QUIET, QUIET_S)
 
-    def _mark_seen(self, step: _Step) -> None:
+    def _mark_seen(self, step: Step) -> None:
         """One mark of the end may be there, or both."""
         if step.state is StepState.REPLIED:
             self._code_over()
@@ -292,14 +206,15 @@ class Run:
         elif step.state is StepState.ENDED:
             self._step_ended(step)
 
-    def _taken_up(self, step: _Step) -> None:
+    def _taken_up(self, step: Step) -> None:
         step.taken_up = self._now
+        self._stop(Timer.PROBE_OVER)
         self._limit(Timer.STEP_LIMIT)
         self._limit(Timer.IDLE_LIMIT)
         if self.state is RunState.CANCELLING and step.executing:
             self._begin_escalation()
 
-    def _log_output(self, step: _Step, fact: facts.Fact) -> None:
+    def _log_output(self, step: Step, fact: facts.Fact) -> None:
         self._append(self._body_of(fact, late=step.over), step)
         if step.over:
             return
@@ -341,7 +256,7 @@ class Run:
 
     # -- input ---------------------------------------------------------------------------------
 
-    def _hold_prompt(self, step: _Step, fact: facts.InputRequested) -> None:
+    def _hold_prompt(self, step: Step, fact: facts.InputRequested) -> None:
         assert step.msg_id is not None
         step.ran = True
         step.asked = fact
@@ -408,11 +323,7 @@ class Run:
             return
         self._escalates = event.escalate
         self._grace_s = self._grace_s if event.grace_s is None else event.grace_s
-        reason = Reason(code="cancelled", message=event.message)
-        self._let_go(
-            RunEvent.CANCEL,
-            _Verdict(Outcome.CANCELLED, reason, EXIT_CANCELLED, StepOutcome.CANCELLED),
-        )
+        self._let_go(RunEvent.CANCEL, ending.cancelled(event.message))
 
     def _insist(self, grace_s: float | None = None) -> None:
         """Asked once more, and this time not by interrupts alone. The grace is counted once."""
@@ -420,25 +331,20 @@ class Run:
             return
         self._escalates = True
         self._grace_s = self._grace_s if grace_s is None else grace_s
-        if self._current_executing:
+        step = self._steps[self._current]
+        if step.executing:
             self._set(Timer.GRACE, self._grace_s)
+        elif step.state is StepState.SENT:
+            self._probe(step)
 
     def _strike(self, timer: Timer) -> None:
         limit = getattr(self.plan.limits, timer.value)
-        reason = Reason(
-            code=f"{timer.value}_limit",
-            message=f"The {timer.value} limit of {limit:g} s was reached.",
-            limit=limit,
-            exit_code=EXIT_LIMIT,
-        )
-        self._let_go(
-            RunEvent.LIMIT, _Verdict(Outcome.TIMEOUT, reason, EXIT_LIMIT, StepOutcome.TIMED_OUT)
-        )
+        self._let_go(RunEvent.LIMIT, ending.limit_struck(timer.value, limit))
 
-    def _let_go(self, event: RunEvent, verdict: _Verdict) -> None:
+    def _let_go(self, event: RunEvent, verdict: Ending) -> None:
         """End the run now if it has not reached its kernel, else make the kernel let go of it."""
         if self.state in {RunState.QUEUED, RunState.STARTING}:
-            self._finish(event, verdict.outcome, verdict.reason, verdict.exit_code)
+            self._finish(event, verdict)
             return
         again = self.state is RunState.CANCELLING
         self._turn(event)
@@ -447,8 +353,11 @@ class Run:
             return
         self._verdict = verdict
         self.prompt = None
-        if self._current_executing:
+        step = self._steps[self._current]
+        if step.executing:
             self._begin_escalation()
+        elif step.state is StepState.SENT and self._escalates:
+            self._probe(step)
 
     def _begin_escalation(self) -> None:
         self._interrupt()
@@ -486,128 +395,107 @@ class Run:
         else:
             _TIMERS[event.timer](self, self._steps[self._current])
 
-    def _again(self, step: _Step) -> None:
+    def _again(self, step: Step) -> None:
         self._interrupt()
 
-    def _grace_over(self, step: _Step) -> None:
+    def _grace_over(self, step: Step) -> None:
         self._escalate()
 
-    def _probe(self, step: _Step) -> None:
+    def _probe(self, step: Step) -> None:
+        """Is the kernel well? It may owe a mark, or not have taken up what is to be cancelled."""
         assert step.msg_id is not None
         self._do.append(actions.Probe(step.msg_id))
         self._set(Timer.PROBE_OVER, PROBE_LIMIT_S)
 
-    def _give_up_idle(self, step: _Step) -> None:
+    def _on_probed(self, event: events.ProbeAnswered) -> None:
+        step = self._current_step(event.msg_id)
+        if step is None:
+            return
+        self._stop(Timer.PROBE_OVER)
+        if step.take(StepEvent.PROBED) is StepState.IDLE:
+            self._step_ended(step)
+
+    def _probe_over(self, step: Step) -> None:
+        if step.state is StepState.IDLE:
+            self._give_up_reply(step)
+        else:  # deaf: it hears no interrupt either
+            self._escalate()
+
+    def _give_up_idle(self, step: Step) -> None:
         self._append(records.Dropped(why="idle_missing", count=1), step)
         self._give_up(step, Reason(code="idle_missing", message="The kernel never went idle."))
 
-    def _give_up_reply(self, step: _Step) -> None:
+    def _give_up_reply(self, step: Step) -> None:
         self._append(records.Dropped(why="reply_missing", count=1), step)
+        self._do.append(actions.Kill())  # deaf: it can serve nobody any more
         message = "The kernel went idle without a reply and does not answer."
         self._give_up(step, Reason(code="reply_missing", message=message))
 
-    def _give_up(self, step: _Step, reason: Reason) -> None:
+    def _give_up(self, step: Step, reason: Reason) -> None:
+        given_up = ending.given_up(reason)
         step.take(StepEvent.GRACE)
-        self._settle(step, StepOutcome.DIED)
-        self._finish(RunEvent.LOST, Outcome.LOST, reason, EXIT_ERROR)
-
-    def _on_probed(self, event: events.ProbeAnswered) -> None:
-        step = self._current_step(event.msg_id)
-        if step is not None and step.take(StepEvent.PROBED) is StepState.IDLE:
-            self._step_ended(step)
+        self._settle(step, given_up.step_outcome)
+        self._finish(RunEvent.LOST, given_up)
 
     # -- the end of a step -----------------------------------------------------------------------
 
-    def _step_ended(self, step: _Step) -> None:
+    def _step_ended(self, step: Step) -> None:
         self._stop(*_OF_THE_MARKS)
         reply = step.reply
         if step.untouched and self._verdict is None and step.resent < RESENDS:
             self._resend(step)
             return
         step.execution_count = reply.execution_count if reply else None
-        ending = self._judge(step, reply)
-        self._settle(step, ending.step_outcome, exit_code=ending.exit_code)
+        judged = self._judge(step, reply)
+        self._settle(step, judged.step_outcome, exit_code=judged.exit_code)
         self._tell_phase(step)
-        if ending.outcome is Outcome.OK and ending.reason.code == "done":
+        if judged.goes_on:
             self._go_on()
         else:
-            self._finish(RunEvent.LAST_STEP_ENDED, ending.outcome, ending.reason, ending.exit_code)
+            self._finish(RunEvent.LAST_STEP_ENDED, judged)
 
     def _go_on(self) -> None:
-        verdict = self._verdict
-        if self.state is RunState.CANCELLING and self._current + 1 < len(self._steps):
-            assert verdict is not None
-            self._finish(RunEvent.STEP_ENDED, verdict.outcome, verdict.reason, verdict.exit_code)
+        more = self._current + 1 < len(self._steps)
+        if more and self._verdict is not None:
+            self._finish(RunEvent.STEP_ENDED, self._verdict)
             return
-        if self._current + 1 < len(self._steps):
+        if more:
             self._turn(RunEvent.STEP_ENDED)
         self._next_step()
 
-    def _resend(self, step: _Step) -> None:
+    def _resend(self, step: Step) -> None:
         step.resent += 1
         step.state = StepState.PENDING  # a new request, so a new walk through the step table
         self._turn(RunEvent.RESENT)
         self._send(step)
 
-    def _judge(self, step: _Step, reply: facts.Replied | None) -> _Verdict:
-        """What the step's end means for the run: `ok` and `done` is to go on."""
+    def _judge(self, step: Step, reply: facts.Replied | None) -> Ending:
+        """What the step's end means for the run."""
         not_run = reply is None or reply.aborted
         if self._verdict is not None and (self._worked is not None or not_run):
-            worked = self._worked.value if self._worked else None
-            return replace(self._verdict, reason=replace(self._verdict.reason, worked=worked))
+            return ending.let_go(self._verdict, self._worked)
         if reply is not None and reply.status == "ok":
             step.failure = None  # an error that was shown, and not raised
-            return _Verdict(Outcome.OK, Reason(code="done"), 0, StepOutcome.OK)
-        self._take_failure(step, reply)
-        assert step.failure is not None
-        status = exit_status(step.failure)
-        if status == 0:
-            return _Verdict(Outcome.OK, Reason(code="exited", exit_code=0), 0, StepOutcome.OK)
-        if step.plan.allow_error:
-            return _Verdict(
-                Outcome.OK, Reason(code="done"), status or EXIT_ERROR, StepOutcome.ALLOWED_ERROR
-            )
-        return _Verdict(
-            Outcome.ERROR,
-            self._error_reason(step, status),
-            status or EXIT_ERROR,
-            StepOutcome.ERROR,
+            return ending.DONE
+        return ending.failed(
+            self._failure_of(step, reply), step.plan, allow_stdin=self.plan.allow_stdin
         )
 
-    def _take_failure(self, step: _Step, reply: facts.Replied | None) -> None:
+    def _failure_of(self, step: Step, reply: facts.Replied | None) -> Failure:
         """The iopub error is the first choice; kernels that send none have it in the reply."""
-        if step.failure is not None:
-            return
-        if reply is None:
-            step.failure = Failure(ename="NoReply", evalue="The kernel gave no reply.")
-        else:
-            step.failure = Failure(
-                ename=reply.ename,
-                evalue=reply.evalue or f"The kernel replied {reply.status!r}.",
-                traceback=reply.traceback,
+        if step.failure is None:
+            step.failure = ending.failure_of(reply)
+            self._append(
+                records.ErrorRaised(
+                    ename=step.failure.ename,
+                    evalue=step.failure.evalue,
+                    traceback=step.failure.traceback,
+                ),
+                step,
             )
-        self._append(
-            records.ErrorRaised(
-                ename=step.failure.ename,
-                evalue=step.failure.evalue,
-                traceback=step.failure.traceback,
-            ),
-            step,
-        )
+        return step.failure
 
-    def _error_reason(self, step: _Step, status: int | None) -> Reason:
-        failure = step.failure
-        assert failure is not None
-        if failure.ename == "StdinNotImplementedError" and not self.plan.allow_stdin:
-            return Reason(code="no_input", message="The code asked for input and none is given.")
-        message = f"{failure.ename}: {failure.evalue}".strip(": ")[:MESSAGE_CHARS]
-        if step.plan.phase == "build":
-            return Reason(code="build_failed", message=message, exit_code=status)
-        if status is not None:
-            return Reason(code="exit_code", message=message, exit_code=status)
-        return Reason(code="exception", message=message)
-
-    def _tell_phase(self, step: _Step) -> None:
+    def _tell_phase(self, step: Step) -> None:
         """An edge that execute tells exactly once, before any output of the next phase."""
         if step.plan.phase in {"clean", "build"} and step.exit_code is not None:
             self._append(
@@ -619,38 +507,21 @@ class Run:
     def _on_lost(self, event: events.KernelLost) -> None:
         if self._too_late(RunEvent.LOST):
             return
-        ending = self._ending_of_loss(event)
+        lost = ending.kernel_lost(
+            event.reason, deleted=event.deleted, verdict=self._verdict, worked=self._worked
+        )
         step = self._current_step()
         if step is not None:
             step.take(StepEvent.LOST)
-            self._settle(step, ending.step_outcome)
+            self._settle(step, lost.step_outcome)
         if not event.deleted:
             what = "restarted" if event.reason.code == "kernel_restarted" else "died"
             self._append(records.KernelEvent(what=what, message=event.reason.message))
-        self._finish(RunEvent.LOST, ending.outcome, ending.reason, ending.exit_code)
-
-    def _ending_of_loss(self, event: events.KernelLost) -> _Verdict:
-        """Whether we killed it for this run, somebody deleted it, or it died."""
-        ours = self._worked in {Escalation.TERMINATE, Escalation.KILL} or (
-            self._worked is not None and event.reason.signal == "SIGINT"
-        )
-        if self._verdict is not None and ours:
-            assert self._worked is not None
-            reason = replace(
-                self._verdict.reason,
-                worked=self._worked.value,
-                signal=event.reason.signal,
-            )
-            return replace(self._verdict, reason=reason)
-        if event.deleted:
-            return _Verdict(Outcome.CANCELLED, event.reason, EXIT_CANCELLED, StepOutcome.CANCELLED)
-        return _Verdict(
-            Outcome.LOST, event.reason, _exit_code_of_loss(event.reason), StepOutcome.DIED
-        )
+        self._finish(RunEvent.LOST, lost)
 
     # -- the end ---------------------------------------------------------------------------------
 
-    def _settle(self, step: _Step, outcome: StepOutcome, exit_code: int | None = None) -> None:
+    def _settle(self, step: Step, outcome: StepOutcome, exit_code: int | None = None) -> None:
         step.outcome = outcome
         step.exit_code = exit_code
         step.finished = self._now
@@ -661,16 +532,18 @@ class Run:
             step,
         )
 
-    def _finish(self, event: RunEvent, outcome: Outcome, reason: Reason, exit_code: int) -> None:
+    def _finish(self, event: RunEvent, end: Ending) -> None:
         for step in self._steps:
             if step.outcome is StepOutcome.PENDING:
                 step.outcome = StepOutcome.NOT_RUN
                 self._append(records.StepChanged(state=step.outcome), step)
-        self.outcome, self.reason, self.exit_code = outcome, reason, exit_code
+        self.outcome, self.reason, self.exit_code = end.outcome, end.reason, end.exit_code
         self.prompt = None
         self._finished = self._now
         self._turn(event, RunState.FINISHED)
-        self._append(records.Completed(outcome=outcome.value, reason=reason, exit_code=exit_code))
+        self._append(
+            records.Completed(outcome=end.outcome, reason=end.reason, exit_code=end.exit_code)
+        )
         self._timers.clear()
         self._do.append(actions.Release())
 
@@ -693,7 +566,7 @@ class Run:
             )
         )
 
-    def _append(self, body: records.Body, step: _Step | None = None) -> None:
+    def _append(self, body: records.Body, step: Step | None = None) -> None:
         self._do.append(actions.Append(body, step.index if step else None))
 
     def _too_late(self, event: RunEvent) -> bool:
@@ -716,41 +589,16 @@ class Run:
                 self._timers.discard(timer)
                 self._do.append(actions.StopTimer(timer))
 
-    def _current_step(self, msg_id: MsgId | None = None) -> _Step | None:
+    def _current_step(self, msg_id: MsgId | None = None) -> Step | None:
         """The step that is worked on; None when it is not the one that `msg_id` names."""
         step = self._steps[self._current] if self._current >= 0 else None
         return step if step is not None and msg_id in {None, step.msg_id} else None
-
-    @property
-    def _current_executing(self) -> bool:
-        step = self._current_step()
-        return step is not None and step.executing
 
     def _taken_actions(self) -> list[actions.Action]:
         taken, self._do = self._do, []
         return taken
 
 
-def exit_status(failure: Failure) -> int | None:
-    """The status of a `SystemExit` as the interpreter would give it; None for any other error."""
-    if failure.ename != "SystemExit":
-        return None
-    text = failure.evalue.strip()
-    if text in {"", "None", "False"}:
-        return 0
-    if _STATUS.fullmatch(text):
-        return int(text) & 0xFF
-    return EXIT_ERROR  # sys.exit("some text")
-
-
-def _exit_code_of_loss(reason: Reason) -> int:
-    """As a shell would tell it; never 0, for the run did not get to its end."""
-    if reason.signal is not None and reason.signal in signal.Signals.__members__:
-        return 128 + signal.Signals[reason.signal].value
-    return reason.exit_code or EXIT_ERROR
-
-
-_STATUS = re.compile("-?[0-9]{1,18}")
 _OF_THE_CODE = (
     Timer.AGAIN,
     Timer.GRACE,
@@ -770,11 +618,11 @@ _LIMITS = frozenset(
     }
 )
 
-_TIMERS: Mapping[Timer, Callable[[Run, _Step], None]] = {
+_TIMERS: Mapping[Timer, Callable[[Run, Step], None]] = {
     Timer.QUIET: Run._give_up_idle,
     Timer.QUIET_CAP: Run._give_up_idle,
     Timer.PROBE_DUE: Run._probe,
-    Timer.PROBE_OVER: Run._give_up_reply,
+    Timer.PROBE_OVER: Run._probe_over,
     Timer.AGAIN: Run._again,
     Timer.GRACE: Run._grace_over,
 }

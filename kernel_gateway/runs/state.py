@@ -21,6 +21,10 @@ its marks were seen, the reply (shell) and the idle (iopub), or when the kernel 
 * IDLE is an idle without reply. Mostly the reply is on its way. Some kernels never send it after an
   interrupt, although they are well; so the kernel is asked (PROBED -> ENDED). No answer: LOST.
 
+A request that is to be cancelled before the kernel took it up (SENT) is waited for: somebody else's
+code may be running. So that nobody waits for a kernel that hears nothing, it is asked then as well;
+the answer may come in any later state, and only one that never comes leads to the kill.
+
 A prompt travels on a third socket and can overtake the output printed before it. So PROMPTED, where
 the prompt is held back, lies before WAITING, where it is told; the barrier leads from one to the
 other. A prompt that comes when the step already has one of its marks is stale and is ignored.
@@ -127,17 +131,17 @@ STEP_TABLE: Mapping[StepState, Mapping[StepEvent, StepState]] = _rows(
     StepState,
     (_S.SENT, _S.BUSY, _S.OUTPUT, _S.PROMPT, _S.BARRIER, _S.INPUT, _S.REPLY, _S.IDLE, _S.PROBED,
      _S.GRACE, _S.LOST),
-    #        SENT BUSY     OUTPUT   PROMPT   BARRIER INPUT   REPLY   IDLE  PROBED GRACE LOST
+    #        SENT BUSY     OUTPUT   PROMPT   BARRIER INPUT   REPLY   IDLE  PROBED   GRACE LOST
     """
-    PENDING  SENT -        -        -        -       -       -       -     -      -     -
-    SENT     -    RUNNING  RUNNING  PROMPTED -       -       REPLIED IDLE  -      -     LOST
-    RUNNING  -    RUNNING  RUNNING  PROMPTED RUNNING -       REPLIED IDLE  -      -     LOST
-    PROMPTED -    PROMPTED PROMPTED PROMPTED WAITING -       REPLIED IDLE  -      -     LOST
-    WAITING  -    WAITING  WAITING  PROMPTED WAITING RUNNING REPLIED IDLE  -      -     LOST
-    REPLIED  -    REPLIED  REPLIED  REPLIED  REPLIED -       REPLIED ENDED -      LOST  LOST
-    IDLE     -    IDLE     IDLE     IDLE     IDLE    -       ENDED   IDLE  ENDED  LOST  LOST
-    ENDED    -    ENDED    ENDED    ENDED    ENDED   -       ENDED   ENDED ENDED  -     -
-    LOST     -    LOST     LOST     LOST     LOST    -       LOST    LOST  LOST   -     -
+    PENDING  SENT -        -        -        -       -       -       -     -        -     -
+    SENT     -    RUNNING  RUNNING  PROMPTED -       -       REPLIED IDLE  SENT     -     LOST
+    RUNNING  -    RUNNING  RUNNING  PROMPTED RUNNING -       REPLIED IDLE  RUNNING  -     LOST
+    PROMPTED -    PROMPTED PROMPTED PROMPTED WAITING -       REPLIED IDLE  PROMPTED -     LOST
+    WAITING  -    WAITING  WAITING  PROMPTED WAITING RUNNING REPLIED IDLE  WAITING  -     LOST
+    REPLIED  -    REPLIED  REPLIED  REPLIED  REPLIED -       REPLIED ENDED REPLIED  LOST  LOST
+    IDLE     -    IDLE     IDLE     IDLE     IDLE    -       ENDED   IDLE  ENDED    LOST  LOST
+    ENDED    -    ENDED    ENDED    ENDED    ENDED   -       ENDED   ENDED ENDED    -     -
+    LOST     -    LOST     LOST     LOST     LOST    -       LOST    LOST  LOST     -     -
     """,
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from kernel_gateway.messaging import facts
 from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import actions, events, records
 from kernel_gateway.runs import run as run_module
+from kernel_gateway.runs import step as step_module
 from kernel_gateway.runs.events import Instant, Timer
 from kernel_gateway.runs.log import Log, LogLimits
 from kernel_gateway.runs.plan import Limits, Mode, RunPlan, StepPlan
@@ -227,6 +228,6 @@ def recorded() -> Iterator[Seen]:
         return after
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "next_step_state", step)
+        patch.setattr(step_module, "next_step_state", step)
         patch.setattr(run_module, "next_run_state", run)
         yield seen

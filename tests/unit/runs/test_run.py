@@ -6,10 +6,11 @@ import pytest
 
 from kernel_gateway.errors import ImpossibleTransition
 from kernel_gateway.messaging import facts
+from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import events, records
+from kernel_gateway.runs.ending import MESSAGE_CHARS, exit_status
 from kernel_gateway.runs.events import Timer
 from kernel_gateway.runs.plan import Limits, Mode, StepPlan
-from kernel_gateway.runs.run import MESSAGE_CHARS, exit_status
 from kernel_gateway.runs.view import Failure
 from tests.unit.runs.driver import (
     ABORTED,
@@ -295,7 +296,7 @@ def test_a_kernel_that_answers_no_probe_is_lost() -> None:
     run.ready()
     run.says(IDLE)
     run.times_out(Timer.PROBE_DUE)
-    assert "dropped reply_missing 1" == run.times_out(Timer.PROBE_OVER)[0]
+    assert ["dropped reply_missing 1", "kill"] == run.times_out(Timer.PROBE_OVER)[:2]
     assert ("lost", "reply_missing", 1) == run.end
     assert [] == run.hears(events.ProbeAnswered(run.last_sent))
 
@@ -366,8 +367,11 @@ def test_output_of_an_aborted_attempt_does_not_mean_that_the_next_is_executed() 
     run.ready()
     run.says(BUSY, ABORTED, IDLE)
     run.says(printed("late"), to="m1")
-    assert ["cancelling"] == run.cancel(), "an interrupt would hit what runs before it"
-    assert ["interrupt", "set again 0.3", "set grace 5"] == run.says(BUSY, to="m2")
+    asked = ["cancelling", "probe m2", "set probe-over 10"]
+    assert asked == run.cancel(), "an interrupt would hit what runs before it"
+    assert [] == run.hears(events.ProbeAnswered(MsgId("m1"))), "it was asked about m2"
+    told = ["stop probe-over", "interrupt", "set again 0.3", "set grace 5"]
+    assert told == run.says(BUSY, to="m2")
 
 
 def test_what_was_executed_in_part_is_never_sent_again() -> None:

@@ -65,10 +65,47 @@ def test_a_cancel_before_busy_is_remembered_and_done_after_it() -> None:
     for first in (BUSY, printed("x"), ASK):
         run = Played("sleep()")
         run.ready()
-        assert ["cancelling"] == run.cancel(), "somebody else's code may run on the kernel"
-        assert ["interrupt", "set again 0.3", "set grace 5"] == run.says(first)[:3]
+        asked = ["cancelling", "probe m1", "set probe-over 10"]
+        assert asked == run.cancel(), "somebody else's code may run on the kernel"
+        taken_up = ["stop probe-over", "interrupt", "set again 0.3", "set grace 5"]
+        assert taken_up == run.says(first)[:4]
         run.says(*INTERRUPTED, IDLE)
         assert ("cancelled", "cancelled", 130) == run.end
+
+
+def test_a_kernel_that_is_well_but_has_not_begun_is_waited_for() -> None:
+    run = Played("x")
+    run.ready()
+    run.cancel()
+    assert ["stop probe-over"] == run.hears(events.ProbeAnswered(run.last_sent))
+    assert "interrupt" in run.says(BUSY)
+
+
+def test_a_kernel_that_hears_nothing_is_killed_for_a_cancel() -> None:
+    run = Played("x")
+    run.ready()
+    run.cancel()
+    assert ["kill"] == run.times_out(Timer.PROBE_OVER)
+    run.hears(died(signal="SIGKILL"))
+    assert ("cancelled", "cancelled", 130) == run.end
+    assert "kill" == worked(run)
+
+
+def test_an_answer_to_the_question_may_come_in_any_later_state() -> None:
+    for said in ([BUSY], [BUSY, ASK], [OK]):
+        run = Played("x")
+        run.ready()
+        run.cancel()
+        run.says(*said)
+        assert [] == run.hears(events.ProbeAnswered(run.last_sent))
+
+
+def test_an_answer_to_the_question_may_come_when_a_prompt_is_told() -> None:
+    run = Played("x")
+    run.ready()
+    run.says(ASK)
+    run.barrier()
+    assert [] == run.hears(events.ProbeAnswered(run.last_sent))
 
 
 def test_interrupts_are_repeated_at_growing_distances() -> None:
@@ -155,8 +192,9 @@ def test_an_escalation_asked_for_before_busy_is_remembered_too() -> None:
     run = Played("x")
     run.ready()
     run.cancel(escalate=False)
-    assert [] == run.cancel(grace_s=2)
-    assert ["interrupt", "set again 0.3", "set grace 2"] == run.says(BUSY)
+    assert ["probe m1", "set probe-over 10"] == run.cancel(grace_s=2)
+    told = ["stop probe-over", "interrupt", "set again 0.3", "set grace 2"]
+    assert told == run.says(BUSY)
 
 
 def test_an_escalation_asked_for_when_the_code_is_over_touches_nothing() -> None:
@@ -311,7 +349,7 @@ def test_a_limit_interrupts_what_runs() -> None:
 def test_the_limit_of_a_run_may_strike_before_the_kernel_has_taken_it_up() -> None:
     run = Played("x", limits=Limits(run=1))
     run.ready()
-    assert ["cancelling"] == run.times_out(Timer.RUN_LIMIT)
+    assert "cancelling" == run.times_out(Timer.RUN_LIMIT)[0]
     assert "interrupt" in run.says(BUSY)
 
 

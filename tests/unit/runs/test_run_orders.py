@@ -76,6 +76,7 @@ class Referee:
     interrupted: bool = False
     released: bool = False
     may_escalate: bool = False
+    deaf: bool = False  # it did not even answer a question
     checked: int = 0
 
     def play(self, event: events.Event) -> None:
@@ -85,6 +86,7 @@ class Referee:
         elif isinstance(event, events.TimerOver):
             self.timers.discard(event.timer)
             self.may_escalate |= event.timer in STRIKING
+            self.deaf |= event.timer is Timer.PROBE_OVER
         elif isinstance(event, events.CancelAsked):
             self.may_escalate |= event.escalate
         with suppress(NotWaiting, WrongPrompt):
@@ -107,8 +109,8 @@ class Referee:
                 self._look_at_interrupt()
                 self.interrupted = True
             case actions.Terminate() | actions.Kill():
-                assert self.interrupted, "an interrupt is tried first"
-                assert self.may_escalate, "interrupts alone were asked for"
+                assert self.interrupted or self.deaf, "an interrupt is tried first"
+                assert self.may_escalate or self.deaf, "interrupts alone were asked for"
             case actions.SetTimer(timer, after_s):
                 assert after_s > 0
                 self.timers.add(timer)
