@@ -6,13 +6,17 @@ Must not import what only one command needs: the time to the first output is a f
 from __future__ import annotations
 
 import sys
-from typing import Any
+from inspect import cleandoc
+from typing import TYPE_CHECKING, Any
 
 from jupyter_core.application import JupyterApp, base_aliases, base_flags
 from traitlets import TraitError, default
 
 from kernel_gateway.config import CLASSES, Settings, read_settings
 from kernel_gateway.errors import GatewayError, KernelSpecNotFound, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 REFUSED = 1
 USAGE = 2
@@ -63,6 +67,11 @@ class Command(JupyterApp):
     def exit(self, exit_status: int | str | None = 0) -> None:
         """traitlets calls it after --help, and with 1 after options that it cannot read."""
         super().exit(USAGE if exit_status == 1 else exit_status)
+
+    def emit_examples(self) -> Generator[str, None, None]:
+        """traitlets takes the indentation from the first line, which it has stripped by then."""
+        self.examples = cleandoc(self.examples)
+        yield from super().emit_examples()
 
     def read_settings(self) -> Settings:
         try:

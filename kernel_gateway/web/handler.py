@@ -353,6 +353,8 @@ def access_log(handler: RequestHandler) -> None:
     request = handler.request
     status = handler.get_status()
     level = logging.DEBUG if status < 400 else logging.INFO if status < 500 else logging.WARNING
+    if not log.isEnabledFor(level):
+        return  # most calls: and the address is not looked through for a token
     log.log(
         level,
         "%d %s %s (%s) %.1f ms",

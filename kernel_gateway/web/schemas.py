@@ -199,38 +199,46 @@ _EXECUTE_OPTIONS: Schema = {
         "prompt_id": {"type": ["integer", "null"], "minimum": 1},
     },
 }
-EXECUTE: Schema = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["mode"],
-    "properties": {
-        "mode": {"enum": [mode.value for mode in ExecuteMode]},
-        "runId": {"type": ["string", "null"], "format": "run-id"},
-        "code": {"type": ["string", "null"], "format": "text"},
-        "options": _EXECUTE_OPTIONS,
-        "opts": _EXECUTE_OPTIONS,  # the old spelling
-    },
-    "allOf": [
-        {
-            "if": {"required": ["mode"], "properties": {"mode": {"enum": ["query", "input"]}}},
-            "then": {"required": ["code"], "properties": {"code": {"type": "string"}}},
-        },
-        {
-            "if": {"required": ["mode"], "properties": {"mode": {"enum": ["continue", "input"]}}},
-            "then": {"required": ["runId"], "properties": {"runId": {"type": "string"}}},
-        },
-        {
-            "if": {"required": ["options"]},
-            "then": {"properties": {"opts": {"not": {}}}},
-        },
-    ],
+_EXECUTE_FIELDS: Schema = {
+    "mode": {"enum": [mode.value for mode in ExecuteMode]},
+    "runId": {"type": ["string", "null"], "format": "run-id"},
+    "code": {"type": ["string", "null"], "format": "text"},
+    "options": _EXECUTE_OPTIONS,
+    "opts": _EXECUTE_OPTIONS,  # the old spelling
 }
-_execute = _validator(EXECUTE)
+_EXECUTE_NEEDS: Mapping[str, Sequence[str]] = {
+    ExecuteMode.QUERY: ("code",),
+    ExecuteMode.CONTINUE: ("runId",),
+    ExecuteMode.INPUT: ("code", "runId"),
+}
+
+
+def execute_schema(mode: str | None) -> Schema:
+    """Of the bodies of one mode; None: where the mode itself is wrong.
+
+    One schema a mode and no `if` in any: each condition costs as much as all the fields.
+    """
+    needed = _EXECUTE_NEEDS[mode] if mode is not None else ()
+    given = {name: {**_EXECUTE_FIELDS[name], "type": "string"} for name in needed}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["mode", *needed],
+        "properties": {**_EXECUTE_FIELDS, **given},
+        "dependentSchemas": {"options": {"properties": {"opts": {"not": {}}}}},
+    }
+
+
+_execute = {mode: _validator(execute_schema(mode)) for mode in (*_EXECUTE_NEEDS, None)}
+
+
+def _execute_validator(mode: object) -> Validator:
+    return _execute[mode if isinstance(mode, str) and mode in _execute else None]
 
 
 def execute_call(kernel_id: str, body: Mapping[str, Any], *, max_code_bytes: int) -> ExecuteCall:
     """Raises `InvalidField` and `TooLarge`."""
-    check(_execute, body)
+    check(_execute_validator(body.get("mode")), body)
     code = body.get("code") or ""
     if len(code.encode()) > max_code_bytes:
         raise TooLarge(f"The code is longer than {max_code_bytes} bytes.", "code")
