@@ -1,24 +1,34 @@
 """The private folder of one kernel: its connection file and its sockets.
 
 Knows the file system. ipykernel makes its sockets readable for all, so the folder protects them.
+Each folder is locked by the gateway that made it, so that what a killed gateway has left can be told
+from what is in use, also by gateways in other containers that share the base.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import stat
 import tempfile
+import time
 from pathlib import Path
 
 _SOCKET_PATH_BYTES = 107  # of sun_path, 108 with the zero at its end
 _LONGEST_PORT = "-99999"
 
 
+_PREFIX = "kg-"
+_YOUNG_S = 60.0  # a folder is made first and locked then
+
+
 class PrivateFolder:
     """0700, made when it is created, gone after `remove`."""
 
     def __init__(self, base: Path | None) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="kg-", dir=(base or _usual_base()).absolute()))
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_base(base)))
+        self._lock = _locked(self.path)
 
     @property
     def connection_file(self) -> Path:
@@ -36,6 +46,53 @@ class PrivateFolder:
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def remove_left_behind(base: Path | None) -> int:
+    """Folders of gateways that were killed; how many there were."""
+    old = time.time() - _YOUNG_S
+    left = [path for path in _base(base).glob(f"{_PREFIX}*") if _is_ours(path, older_than=old)]
+    return sum(_remove_unless_used(path) for path in left)
+
+
+def _is_ours(path: Path, *, older_than: float) -> bool:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return (
+        stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and found.st_mtime < older_than
+    )
+
+
+def _remove_unless_used(path: Path) -> bool:
+    lock = _locked(path)
+    if lock is None:
+        return False
+    shutil.rmtree(path, ignore_errors=True)
+    os.close(lock)
+    return True
+
+
+def _locked(path: Path) -> int | None:
+    """The descriptor that holds the lock; None when somebody else does, or the folder is gone."""
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(folder)
+        return None
+    return folder
+
+
+def _base(base: Path | None) -> Path:
+    return (base or _usual_base()).absolute()
 
 
 def _usual_base() -> Path:

@@ -20,6 +20,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from kernel_gateway.errors import KernelStartFailed
 from kernel_gateway.kernels.connection import KernelConnection
+from kernel_gateway.kernels.folder import remove_left_behind
 from kernel_gateway.kernels.kernel import (
     Generation,
     KernelExit,
@@ -230,6 +231,8 @@ class LocalLauncher:
         self._context.max_sockets = _MAX_SOCKETS
         self._lives: dict[asyncio.Task[None], LocalKernel] = {}
         KernelProvisionerFactory.instance()  # reads all entry points; not within a start
+        if left := remove_left_behind(self._settings.runtime_dir):
+            LOG.info("removed the folders of %d kernels whose gateway was killed", left)
 
     def launch(self, request: LaunchRequest, listener: KernelListener) -> LocalKernel:
         kernel = LocalKernel(

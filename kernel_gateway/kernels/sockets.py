@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Frames: TypeAlias = list[bytes]
 
 #: A flood of one kernel gives way to all others after this much of it.
-BATCH_MESSAGES = 500
+BATCH_MESSAGES = 100
 BATCH_BYTES = 8 * 2**20
 
 #: The kernel binds when it is ready to; 100 ms, the default, would be seen in each start.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 
 from kernel_gateway.errors import KernelSpecNotFound
 from kernel_gateway.kernels.environment import kernel_argv, kernel_environment
-from kernel_gateway.kernels.folder import PrivateFolder
+from kernel_gateway.kernels.folder import PrivateFolder, remove_left_behind
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.kernels.specs import KernelSpecs
 
@@ -65,7 +66,24 @@ def test_the_usual_folder_is_short_enough_for_sockets(
     assert folder.fits_sockets
     folder.remove()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert PrivateFolder(None).path.parent == tmp_path
+    folder = PrivateFolder(None)
+    assert folder.path.parent == tmp_path
+    folder.remove()
+
+
+def test_what_a_killed_gateway_has_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    used, young = PrivateFolder(tmp_path), tmp_path / "kg-young"
+    left, other = tmp_path / "kg-left", tmp_path / "other"
+    for folder in (young, left, other):
+        folder.mkdir()
+    (tmp_path / "kg-link").symlink_to(other)
+    for folder in (used.path, left, other):
+        os.utime(folder, (0, 0))
+    assert remove_left_behind(tmp_path) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["kg-link", "kg-young", "other", used.path.name]
+    )
+    used.remove()
 
 
 def _specs(tmp_path: Path, *names: str, **settings: str) -> KernelSpecs:
