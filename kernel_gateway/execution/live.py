@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 KEPT_CHARS = 2**16  # of a finished run's log that stays in memory
 
-#: They tell nobody anything that could not wait for the next record, unless somebody follows.
 _PATIENT_STATES = frozenset({RunState.QUEUED, RunState.STARTING, RunState.RUNNING})
 
 
@@ -187,7 +186,7 @@ class LiveRun:
         """Returns when something was told, or the time is over."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
-        over = self._clock.call_later(wait_s, lambda: _let_go(waiter))
+        over = self._clock.call_later(wait_s, lambda: self._wait_over(waiter))
         try:
             await waiter
         finally:
@@ -197,11 +196,19 @@ class LiveRun:
     def follow(self) -> None:
         """A reader wants each record at once, also those that could wait. Pair with `unfollow`."""
         self._followers += 1
-        if self.log.pending:
-            self._store.enlist(self)
+        self._end_patience()
 
     def unfollow(self) -> None:
         self._followers -= 1
+
+    def _wait_over(self, waiter: asyncio.Future[None]) -> None:
+        """Who waited in vain will ask again, and shall then be told all there is."""
+        self._end_patience()
+        _let_go(waiter)
+
+    def _end_patience(self) -> None:
+        if self.log.pending:
+            self._store.enlist(self)
 
     def _wake(self) -> None:
         for waiter in self._waiters:
@@ -243,8 +250,15 @@ def standing_after(standing: Standing, body: Body) -> Standing:
 
 
 def _is_patient(body: Body) -> bool:
+    """Whether it may wait for the next record, to be stored with it, unless somebody follows.
+
+    A result is the value of the cell's end, with the end right behind it: `1+1` so pays two commits
+    and not three. Where a kernel goes on after a result, whatever it says next takes that along.
+    """
     if isinstance(body, records.StateChanged):
         return body.state in _PATIENT_STATES
+    if isinstance(body, records.Output):
+        return body.output_type == "execute_result"
     return isinstance(body, records.StepChanged)
 
 

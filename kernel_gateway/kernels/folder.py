@@ -1,8 +1,8 @@
 """The private folder of one kernel: its connection file and its sockets.
 
 Knows the file system. ipykernel makes its sockets readable for all, so the folder protects them.
-Each folder is locked by the gateway that made it, so that what a killed gateway has left can be told
-from what is in use, also by gateways in other containers that share the base.
+Each folder is locked by the gateway that made it, so that what a killed gateway has left can be
+told from what is in use, also by gateways in other containers that share the base.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ sockets.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import hmac
 from typing import TYPE_CHECKING
 
@@ -28,13 +28,11 @@ class Signer:
     def __init__(self, key: bytes) -> None:
         if not key:
             raise ValueError("a kernel without a key would accept anybody's messages")
-        self._hmac = hmac.HMAC(key, digestmod=hashlib.sha256)
+        self._key = key
 
     def sign(self, frames: Sequence[bytes]) -> bytes:
-        digest = self._hmac.copy()
-        for frame in frames:
-            digest.update(frame)
-        return digest.hexdigest().encode()
+        # In one call: half the time of an HMAC object, which Python copies and updates.
+        return hmac.digest(self._key, b"".join(frames), "sha256").hex().encode()
 
     def check(self, signature: bytes, frames: Sequence[bytes]) -> None:
         if not hmac.compare_digest(signature, self.sign(frames)):
@@ -62,12 +60,26 @@ def from_frames(frames: Sequence[bytes], channel: Channel, signer: Signer) -> Me
     if len(signed) < _JSON_FRAMES:
         raise MalformedMessage(f"{len(frames)} frames are too few")
     signer.check(frames[start], signed)
-    header, parent, metadata, content = (decode_object(frame) for frame in signed)
+    header, parent, metadata, content = signed
     return Message(
         channel=channel,
-        header=Header.of(header),
-        parent=Header.of(parent) if parent else None,
-        metadata=metadata,
-        content=content,
+        header=Header.of(decode_object(header)),
+        parent=_parent_of(parent),
+        metadata=decode_object(metadata),
+        content=decode_object(content),
         buffers=tuple(frames[start + 1 + _JSON_FRAMES :]),
     )
+
+
+def _parent_of(frame: bytes) -> Header | None:
+    """All that belongs to one request has the same parent, to the byte: it is parsed once."""
+    return (_small_parent if len(frame) <= _SMALL_BYTES else _parsed_parent)(frame)
+
+
+def _parsed_parent(frame: bytes) -> Header | None:
+    parent = decode_object(frame)
+    return Header.of(parent) if parent else None
+
+
+_SMALL_BYTES = 1000  # a bigger one is not one of ours, and is not kept
+_small_parent = functools.lru_cache(maxsize=256)(_parsed_parent)

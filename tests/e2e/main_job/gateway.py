@@ -299,8 +299,9 @@ class Client:
             if page["finished"]:
                 return items
 
-    async def cancel(self, run_id: str, **body: Any) -> Response:
-        return await self.call("POST", _run_path(run_id, "/cancel"), body)
+    async def cancel(self, run_id: str, *, within: Kernel | None = None, **body: Any) -> Response:
+        query = f"?kernel={within.id}" if within else ""
+        return await self.call("POST", _run_path(run_id, f"/cancel{query}"), body)
 
 
 def _run_path(run_id: str, rest: str) -> str:

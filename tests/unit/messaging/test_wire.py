@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,14 @@ def test_another_key_is_another_kernel() -> None:
 def test_buffers_are_not_signed() -> None:
     frames = [*to_frames(MESSAGE, SIGNER), b"another"]
     assert (b"buffer", b"another") == from_frames(frames, Channel.SHELL, SIGNER).buffers
+
+
+@pytest.mark.parametrize("size", [1, 5000])
+def test_the_parent_may_have_any_size(size: int) -> None:
+    parent = Header(msg_id=MsgId("p" * size), msg_type="t", session="s")
+    frames = to_frames(replace(MESSAGE, parent=parent), SIGNER)
+    assert parent == from_frames(frames, Channel.SHELL, SIGNER).parent
+    assert parent == from_frames(frames, Channel.SHELL, SIGNER).parent
 
 
 @pytest.mark.parametrize("count", range(6))
