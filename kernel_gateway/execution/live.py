@@ -20,7 +20,7 @@ from kernel_gateway.service import Owner, RunId, RunInfo, RunUid
 from kernel_gateway.store.values import AppendRecords, PutRun, StoredRun, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kernel_gateway.errors import GatewayError
     from kernel_gateway.execution.clock import Clock, Handle
@@ -70,6 +70,7 @@ class LiveRun:
         self.cursor = Cursor()  # behind the last answer that was given without a place of its own
         self.answering = asyncio.Lock()  # two clients without places share the console, in pieces
         self.told = Seq(0)
+        self.when_known: Callable[[], None] = _nothing  # called once: its ID is stored
         self._store = store
         self._clock = clock
         self._tail: deque[Record] = deque()
@@ -112,13 +113,23 @@ class LiveRun:
 
     def stored(self) -> None:
         taken, self._taken = self._taken, ()
+        known = self.told > 0
         for record in taken:
             self._tell(record)
-        if self.over and self._tail_chars > KEPT_CHARS:
-            self._tail.clear()  # the store has it all
-            self._tail_chars = 0
+        if self.over:
+            self._slim()
         if taken:
             self._wake()
+        if taken and not known:
+            self.when_known()
+
+    def _slim(self) -> None:
+        """The run stays in memory for a while, for late output; the store has all that is big."""
+        self.machine.forget_code()
+        self.identity = replace(self.identity, plan=self.machine.plan)
+        if self._tail_chars > KEPT_CHARS:
+            self._tail.clear()
+            self._tail_chars = 0
 
     def refused(self, fault: GatewayError) -> None:
         """By a mistake of ours the log cannot go on: for its readers the run is over, and why."""
@@ -172,6 +183,7 @@ class LiveRun:
     async def read(self, after: Seq, limit: int) -> Sequence[Record]:
         """Told records behind `after`: from memory as far as it reaches back, else the store's."""
         if after >= self.told:
+            self._end_patience()  # somebody wants what there is beyond
             return ()
         if self._tail and self._tail[0].seq <= after + 1:
             start = after + 1 - self._tail[0].seq
@@ -186,7 +198,7 @@ class LiveRun:
         """Returns when something was told, or the time is over."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
-        over = self._clock.call_later(wait_s, lambda: self._wait_over(waiter))
+        over = self._clock.call_later(wait_s, lambda: _let_go(waiter))
         try:
             await waiter
         finally:
@@ -201,11 +213,6 @@ class LiveRun:
     def unfollow(self) -> None:
         self._followers -= 1
 
-    def _wait_over(self, waiter: asyncio.Future[None]) -> None:
-        """Who waited in vain will ask again, and shall then be told all there is."""
-        self._end_patience()
-        _let_go(waiter)
-
     def _end_patience(self) -> None:
         if self.log.pending:
             self._store.enlist(self)
@@ -214,6 +221,10 @@ class LiveRun:
         for waiter in self._waiters:
             _let_go(waiter)
         self._waiters.clear()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _let_go(waiter: asyncio.Future[None]) -> None:

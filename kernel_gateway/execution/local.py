@@ -221,8 +221,9 @@ class LocalService:
     # -- runs: creation ----------------------------------------------------------------------------
 
     async def submit(self, owner: Owner, request: RunRequest) -> RunInfo:
-        live = await self._create(owner, request)
-        return self._info(live)
+        found = await self._create(owner, request)
+        await self._known(found)
+        return await self._told_info(found)
 
     async def _create(self, owner: Owner, request: RunRequest) -> Found:
         """The run of this ID if there is one with the same body, else a new one."""
@@ -236,26 +237,12 @@ class LocalService:
         session.queue.check_room()
         if (fault := self._fault()) is not None:
             raise fault
-        live = self._new_run(session, request, digest)
-        # A caller that goes away cancels its waiting and not the run, which others may know.
-        await asyncio.shield(self._tasks.start(self._queue(session, live)))
-        return live
-
-    async def _queue(self, session: KernelSession, live: LiveRun) -> None:
-        try:
-            await self._stored(live)
-        except OurFault as fault:
-            session.feed(live, events.CancelAsked(fault.message))
-            raise
-        if not live.machine.finished:  # it may have been cancelled meanwhile
-            session.put(live)
+        return self._new_run(session, request, digest)
 
     async def _same(self, owner: Owner, uid: str, digest: str) -> Found:
         found = await self._by_uid(owner, uid)
         if found.identity.digest != digest:
             raise RunIdConflict("This run ID is taken by a run with another body.")
-        if isinstance(found, LiveRun) and not found.told:
-            await self._stored(found)  # two creations at once: both answer when it is stored
         return found
 
     def _new_run(self, session: KernelSession, request: RunRequest, digest: str) -> LiveRun:
@@ -287,6 +274,8 @@ class LocalService:
         self._forget_old()
         for action in machine.open():
             session.perform(live, action)
+        live.when_known = lambda: session.put(live)  # stored first, executed then
+        self._store.enlist(live)
         return live
 
     def _fault(self) -> OurFault | None:
@@ -294,15 +283,30 @@ class LocalService:
         fault = self._store.fault
         return None if fault is None else type(fault)(fault.message)
 
-    async def _stored(self, live: LiveRun) -> None:
-        """Returns when its first record is stored: from now on the ID is good."""
-        self._store.enlist(live)
+    async def _known(self, found: Found) -> None:
+        """Returns when its ID is good: its first record is stored. No caller is told before."""
+        if isinstance(found, PastRun) or found.told:
+            return
+        try:
+            await self._until(lambda: found.told > 0, found)
+        except OurFault as fault:
+            self._abandon(found, fault.message)
+            raise
+
+    async def _until(self, stored: Callable[[], bool], live: LiveRun) -> None:
+        """Raises what is wrong with the store if that takes too long."""
         deadline = self._clock.now().mono + STORE_LIMIT_S
-        while not live.told:
+        while not stored():
             left = deadline - self._clock.now().mono
             if left <= 0:
                 raise self._fault() or StoreUnavailable("The run could not be stored in time.")
             await live.changed(left)
+
+    def _abandon(self, live: LiveRun, message: str) -> None:
+        """Its caller is told that it could not be taken: so it must not be executed later."""
+        session = self._session_of(live)
+        if session is not None:
+            session.feed(live, events.CancelAsked(message))
 
     def _forget_old(self) -> None:
         """The store has them; a run that has not ended is never forgotten."""
@@ -316,8 +320,7 @@ class LocalService:
     # -- runs: finding -----------------------------------------------------------------------------
 
     async def run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunInfo:
-        found = await self._find(owner, run_id, kernel_id)
-        return self._info(found)
+        return await self._told_info(await self._find(owner, run_id, kernel_id))
 
     async def _find(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> Found:
         live = self._live.get(run_id)
@@ -337,9 +340,12 @@ class LocalService:
     async def _by_uid(self, owner: Owner, uid: str) -> Found:
         return self._live.get(uid) or await self._find(owner, uid)
 
-    def _info(self, found: Found) -> RunInfo:
+    async def _told_info(self, found: Found) -> RunInfo:
+        """An end is told when it is stored: a gateway that is killed now must not take it back."""
         if isinstance(found, PastRun):
             return found.info()
+        if found.machine.finished:
+            await self._until(lambda: found.over, found)
         session = self._session_of(found)
         return found.info(session.queue.position(found) if session else None)
 
@@ -416,7 +422,7 @@ class LocalService:
         session = self._session_of(found)
         if isinstance(found, LiveRun) and session is not None:
             session.feed(found, events.CancelAsked(message, grace_s=grace_s, escalate=escalate))
-        return self._info(found)
+        return await self._told_info(found)
 
     def _session_of(self, found: Found) -> KernelSession | None:
         if not isinstance(found, LiveRun):
@@ -433,7 +439,9 @@ class LocalService:
             found = await self._in_session(owner, call)
         if call.mode is ExecuteMode.INPUT:
             self._give(found, call.code, call.prompt_id)
-        return await answer_call(found, call, self._clock, deadline)
+        given = await answer_call(found, call, self._clock, deadline)
+        await self._known(found)
+        return given
 
     async def _in_session(self, owner: Owner, call: ExecuteCall) -> Found:
         """The run of this ID on this kernel; the kernel itself may be gone."""

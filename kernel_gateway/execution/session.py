@@ -54,10 +54,6 @@ BARRIER_LIMIT_S = 1.0  # a kernel that does not answer on control by then has no
 QUIET_S = 0.2  # then the barrier is iopub's silence
 QUIET_CAP_S = 2.0
 
-#: ipykernel says busy some steps before it runs the code. A SIGINT in between ends the process, with
-#: exit code 0 and no word (3 of 2,346 interrupts that were sent 2 ms after busy).
-SETTLE_S = 0.05
-
 
 @dataclass(frozen=True, slots=True)
 class _Listener:
@@ -122,7 +118,6 @@ class KernelSession:
         self.created_at = clock.now().wall
         self._last_activity = clock.now()
         self._last_iopub = clock.now()
-        self._busy_since = clock.now().mono
         self._routes: OrderedDict[MsgId, LiveRun] = OrderedDict()
         self._questions: dict[MsgId, _Question] = {}
         self._prompts: dict[MsgId, Header] = {}  # input requests, by the request they belong to
@@ -305,7 +300,10 @@ class KernelSession:
     # -- runs --------------------------------------------------------------------------------------
 
     def put(self, live: LiveRun) -> None:
-        """It is stored: it may have its turn. The kernel may be gone for good meanwhile."""
+        """It is stored: it may have its turn. It may have been cancelled meanwhile, or the kernel
+        may be gone for good."""
+        if live.machine.finished:
+            return
         if self._closed_by is not None:
             self.feed(live, self._closed_by)
             return
@@ -378,13 +376,7 @@ class KernelSession:
             handle.cancel()
 
     def _interrupt(self, live: LiveRun, action: actions.Interrupt) -> None:
-        """Not before the kernel has had the time to get to the user's code."""
-        early = self._busy_since + SETTLE_S - self._clock.now().mono
-        if self._kernel is None or self.queue.in_flight is not live:
-            return  # it has ended meanwhile
-        if early > 0:
-            self._clock.call_later(early, lambda: self._interrupt(live, action))
-        else:
+        if self._kernel is not None:
             self._tasks.start(self._kernel.interrupt())
 
     def _terminate(self, live: LiveRun, action: actions.Terminate) -> None:
@@ -451,8 +443,6 @@ class KernelSession:
         self._touch()
         if isinstance(fact, facts.InputRequested):
             self._prompts[parent] = message.header
-        elif isinstance(fact, facts.Busy):
-            self._busy_since = self._clock.now().mono
         self.feed(live, events.KernelSaid(parent, fact))
 
     def _touch(self) -> None:

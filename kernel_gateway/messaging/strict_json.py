@@ -36,6 +36,8 @@ def decode(data: bytes | str) -> Json:
 
 
 def decode_object(data: bytes | str) -> dict[str, Json]:
+    if data == b"{}":  # most metadata
+        return {}
     value = decode(data)
     if not isinstance(value, dict):
         raise MalformedMessage(f"a JSON object is needed, not {type(value).__name__}")
@@ -81,8 +83,12 @@ def _inside(value: Json) -> Iterable[Json]:
     return value if isinstance(value, list) else ()
 
 
+# Made once: `json.dumps` makes another at each call that asks for anything but the defaults.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def _dumps(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _replaced(value: object) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -41,3 +41,7 @@ class RunPlan:
     limits: Limits = field(default_factory=Limits)
     grace_s: float = 5.0  # between the first interrupt and SIGTERM
     kill_after_s: float = 5.0  # between SIGTERM and SIGKILL
+
+    def without_code(self) -> RunPlan:
+        """For a run that is over: its code can have megabytes, and the store has it."""
+        return replace(self, steps=tuple(replace(step, code="") for step in self.steps))

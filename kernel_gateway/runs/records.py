@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, NewType, TypeAlias
 
 from kernel_gateway.messaging.strict_json import Json  # noqa: TC001 - for `get_type_hints`
@@ -221,12 +222,18 @@ def body_of(kind: str, raw: Mapping[str, Any]) -> Body:
 
 
 def _object(value: Any) -> dict[str, Json]:
-    pairs = ((item.name, getattr(value, item.name)) for item in fields(value))
+    pairs = ((name, getattr(value, name)) for name in _names(value.__class__))
     return {
         name: _plain(item)
         for name, item in pairs
         if item is not None and not (name == "late" and item is False)
     }
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    """Of its fields; looked up once, for each record that is stored needs them."""
+    return tuple(item.name for item in fields(kind))
 
 
 def _plain(value: Any) -> Json:

@@ -118,6 +118,12 @@ class Run:
             is_stream=self._is_stream,
         )
 
+    def forget_code(self) -> None:
+        """The run is over and stays in memory for a while; its code need not."""
+        self.plan = self.plan.without_code()
+        for step, plan in zip(self._steps, self.plan.steps, strict=True):
+            step.plan = plan
+
     @property
     def finished(self) -> bool:
         return self.state is RunState.FINISHED

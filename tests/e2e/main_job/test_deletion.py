@@ -34,6 +34,8 @@ async def test_who_waits_for_a_run_of_a_deleted_kernel_is_told_the_end(
     for talk in (running, queued):
         run = await talk.standing()
         assert ("finished", "cancelled", 130) == (run["state"], run["outcome"], run["exit_code"])
+        assert "cancelled" == run["reason"]["code"]
+        assert "deleted" in run["reason"]["message"]
     assert [] == counter.marks
 
 

@@ -80,7 +80,7 @@ async def test_two_readers_without_cursors_share_the_console_and_no_piece_is_los
 
     async with calling(server) as a, calling(server) as b:
         await asyncio.gather(read(a), read(b))
-    in_order = sorted(pieces, key=lambda piece: [int(part) for part in piece[0].split(":")])
+    in_order = sorted(pieces, key=lambda piece: [int(part) for part in str(piece[0]).split(":")])
     assert "".join(f"{n}\n" for n in range(300_000)) == "".join(text for _, text in in_order)
 
 

@@ -644,3 +644,14 @@ def test_a_waiting_run_has_neither_times_nor_a_phase() -> None:
     view = Played("a").run.view()
     assert (None, None, None) == (view.queue_time, view.predict_time, view.phase)
     assert (None, None) == (view.execution_count, view.error)
+
+
+def test_a_run_that_is_over_can_forget_its_code_and_nothing_else() -> None:
+    run = Played("a", StepPlan(code="b", name="second"), mode=Mode.NOTEBOOK)
+    run.ready()
+    run.says(BUSY, OK, IDLE)
+    run.says(BUSY, OK, IDLE)
+    before = run.run.view()
+    run.run.forget_code()
+    assert ["", ""] == [step.code for step in run.run.plan.steps]
+    assert before == run.run.view()
