@@ -253,7 +253,7 @@ class LocalLauncher:
         self._lives: dict[asyncio.Task[None], LocalKernel] = {}
         KernelProvisionerFactory.instance()  # reads all entry points; not within a start
         if left := remove_left_behind(self._settings.runtime_dir):
-            LOG.info("removed the folders of %d kernels whose gateway was killed", left)
+            LOG.debug("removed the folders of %d kernels whose gateway was killed", left)
 
     def launch(self, request: LaunchRequest, listener: KernelListener) -> LocalKernel:
         kernel = LocalKernel(
