@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kernel_gateway.errors import Refused
+from kernel_gateway.errors import GatewayError, NotebookUnwritable, Refused
 from kernel_gateway.execution.local import LocalService
 from kernel_gateway.kernels.local import LocalLauncher
 from kernel_gateway.store.store import Store
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kernel_gateway.app")
 
-#: Whom runs in process belong to.
-
-
 DISTRIBUTION = "kernel-gateway"
 SWITCH_INTERVAL_S = 0.0005  # the store's thread starved for seconds beside a busy loop without it
 LAST_ANSWERS_S = 2.0  # for calls that are still held when all runs have ended
@@ -50,13 +47,25 @@ LAST_ANSWERS_S = 2.0  # for calls that are still held when all runs have ended
 async def local_service(settings: Settings) -> AsyncIterator[Service]:
     """The engine for one command, with a store of its own.
 
-    Its folder is removed after a clean end; after any other it stays, to be looked into.
+    Its folder is removed at the end. When the result could not be written, and after a fault of
+    ours, it stays, and a line says where: the log of the run is in it.
     """
     prepare_process()
     folder = settings.data_dir / "headless" / str(uuid.uuid4())
-    async with _engine(settings, folder) as service:
-        yield service
+    try:
+        async with _engine(settings, folder) as service:
+            yield service
+    except BaseException as fault:
+        if not isinstance(fault, _EXPECTED) or isinstance(fault, NotebookUnwritable):
+            log.warning("The log of the run is kept in %s", folder)
+            raise
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        raise
     await asyncio.to_thread(shutil.rmtree, folder)
+
+
+#: Ends that need no looking into: what was asked cannot be done, or somebody has stopped us.
+_EXPECTED = (GatewayError, OSError, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
 
 
 @asynccontextmanager

@@ -6,11 +6,13 @@ Must not import what only one command needs: the time to the first output is a f
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any
 
 from jupyter_core.application import JupyterApp, base_aliases, base_flags
 from traitlets import TraitError, default
+from traitlets.config.loader import ArgumentError, KVArgParseConfigLoader
 
 from kernel_gateway.config import CLASSES, Settings, read_settings
 from kernel_gateway.errors import GatewayError, KernelSpecNotFound, Refused
@@ -28,6 +30,13 @@ FLAGS: dict[Any, Any] = {**base_flags}
 
 class UsageError(Refused):
     """The command line makes no sense; the message says what would."""
+
+
+class _StrictLoader(KVArgParseConfigLoader):
+    """An option that nobody knows is no warning: a limit that is misspelt would be none."""
+
+    def _handle_unrecognized_alias(self, arg: str) -> None:
+        raise ArgumentError(f"There is no option --{arg}; --help lists those there are.")
 
 
 class Command(JupyterApp):
@@ -68,6 +77,13 @@ class Command(JupyterApp):
         """traitlets calls it after --help, and with 1 after options that it cannot read."""
         super().exit(USAGE if exit_status == 1 else exit_status)
 
+    def _create_loader(
+        self, argv: list[str] | None, aliases: Any, flags: Any, classes: Any
+    ) -> KVArgParseConfigLoader:
+        return _StrictLoader(
+            argv, aliases, flags, classes=classes, log=self.log, subcommands=self.subcommands
+        )
+
     def emit_examples(self) -> Generator[str, None, None]:
         """traitlets takes the indentation from the first line, which it has stripped by then."""
         self.examples = cleandoc(self.examples)
@@ -94,12 +110,13 @@ class Command(JupyterApp):
             return self._say(fault, USAGE)
         except KernelSpecNotFound as fault:
             return self._say(fault, NO_KERNEL)
-        except GatewayError as fault:
+        except (GatewayError, OSError) as fault:
             return self._say(fault, REFUSED)
 
-    def _say(self, fault: GatewayError, code: int) -> int:
-        sys.stdout.flush()
-        print(f"{self.name}: {fault.message}", file=sys.stderr)
+    def _say(self, fault: GatewayError | OSError, code: int) -> int:
+        with suppress(OSError):  # it may be what the fault is about
+            sys.stdout.flush()
+        print(f"{self.name}: {fault}", file=sys.stderr)
         return code
 
 

@@ -104,7 +104,7 @@ class ExecApp(Command):
         cwd = Path(self.cwd).expanduser().absolute()
         if not cwd.is_dir():
             raise UsageError(f"There is no folder {str(cwd)!r}.")
-        if self.timeout is not None and self.timeout <= 0:
+        if self.timeout is not None and not self.timeout > 0:  # nan is not
             raise UsageError("--timeout must be above 0.")
         return Job(
             code=_checked(sys.stdin.read() if argument == "-" else argument),

@@ -167,7 +167,7 @@ class RunApp(Command):
 
     def _seconds(self, name: str) -> float | None:
         value: float | None = getattr(self, name)
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:  # nan is not
             raise UsageError(f"--{name.replace('_', '-')} must be above 0.")
         return value
 

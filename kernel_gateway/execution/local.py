@@ -7,6 +7,7 @@ Knows owners, kernels and runs by name. Must not know messages (`session.py`) or
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import uuid
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import (
     Draining,
+    GatewayError,
     KernelNotFound,
     NotWaiting,
     OurFault,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kernel_gateway.execution")
 
+CLOSE_LIMIT_S = 2.0  # for what is written last
 STORE_LIMIT_S = 10.0  # for a new run to be stored; after that the caller is told to come back
 
 
@@ -128,13 +131,19 @@ class LocalService:
         """
         self._draining = True
         await asyncio.gather(*(session.delete(grace_s) for session in self._sessions.values()))
-        await self._store.write(*(self._session_row(s, over=True) for s in self._sessions.values()))
+        rows = [self._session_row(session, over=True) for session in self._sessions.values()]
         self._sessions.clear()
+        with contextlib.suppress(TimeoutError):  # the disk takes nothing: the store will say so
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await self._store.write(*rows)
         await self._tasks.cancel()
 
     async def _sweep_for_ever(self) -> None:
         while True:
-            await self._store.sweep(self._clock.now().wall)
+            try:
+                await self._store.sweep(self._clock.now().wall)
+            except GatewayError as fault:  # there is another time
+                log.warning("runs whose retention is over could not be removed: %s", fault)
             await asyncio.sleep(self._settings.sweep_every_s)
 
     # -- kernels -----------------------------------------------------------------------------------
@@ -185,7 +194,7 @@ class LocalService:
         session = self._session(owner, kernel_id)
         del self._sessions[kernel_id]
         await session.delete()
-        await self._store.write(self._session_row(session, over=True))
+        self._tasks.start(self._store.write(self._session_row(session, over=True)))
 
     async def interrupt_kernel(self, owner: Owner, kernel_id: str) -> None:
         self._session(owner, kernel_id).interrupt()
@@ -288,7 +297,7 @@ class LocalService:
         if isinstance(found, PastRun) or found.told:
             return
         try:
-            await self._until(lambda: found.told > 0, found)
+            await self._until(lambda: found.told > 0 or found.over, found)
         except OurFault as fault:
             self._abandon(found, fault.message)
             raise
@@ -303,9 +312,12 @@ class LocalService:
             await live.changed(left)
 
     def _abandon(self, live: LiveRun, message: str) -> None:
-        """Its caller is told that it could not be taken: so it must not be executed later."""
+        """Its caller is told that it could not be taken: so it must not be executed later, and its
+        ID is free for another try."""
         session = self._session_of(live)
+        self._live.pop(live.identity.uid, None)
         if session is not None:
+            session.run_ids.pop(live.identity.run_id, None)
             session.feed(live, events.CancelAsked(message))
 
     def _forget_old(self) -> None:
@@ -324,7 +336,11 @@ class LocalService:
 
     async def _find(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> Found:
         live = self._live.get(run_id)
-        if live is not None and live.identity.owner == owner:
+        if (
+            live is not None
+            and live.identity.owner == owner
+            and kernel_id in {None, live.identity.session}
+        ):
             return live
         stored = await self._store.find_runs(owner, run_id)
         if kernel_id is not None:

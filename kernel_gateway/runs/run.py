@@ -38,6 +38,7 @@ QUIET_S = 1.0  # iopub without a word after the reply: the idle will not come
 QUIET_CAP_S = 10.0  # ... however much is still said
 PROBE_AFTER_S = 0.1  # a reply is mostly this close behind its idle
 PROBE_LIMIT_S = 10.0
+BLOCKED_AFTER_S = 1.0  # a kernel that is well begins sooner, unless something blocks it
 AGAIN_FIRST_S = 0.3  # kernels swallow interrupts now and then; repeated at growing distances
 AGAIN_MOST_S = 2.0
 RESENDS = 5  # of a step that came back aborted because of somebody else's error
@@ -172,6 +173,9 @@ class Run:
             step.outcome = StepOutcome.RUNNING
             self._append(records.StepChanged(state=step.outcome), step)
         self._do.append(actions.SendExecute(step.msg_id, step.plan.code, self.plan.allow_stdin))
+        # Counted anew from its busy; until then it must not be possible to wait for ever.
+        self._limit(Timer.STEP_LIMIT)
+        self._limit(Timer.IDLE_LIMIT)
 
     # -- what the kernel says -----------------------------------------------------------------
 
@@ -332,16 +336,20 @@ class Run:
         self._let_go(RunEvent.CANCEL, ending.cancelled(event.message))
 
     def _insist(self, grace_s: float | None = None) -> None:
-        """Asked once more, and this time not by interrupts alone. The grace is counted once."""
-        if self._escalates:
+        """Asked once more: perhaps by more than interrupts, perhaps with less patience.
+
+        The grace is not counted anew, or whoever asks each second would never get there.
+        """
+        shorter = grace_s is not None and grace_s < self._grace_s
+        if self._escalates and not shorter:
             return
         self._escalates = True
         self._grace_s = self._grace_s if grace_s is None else grace_s
         step = self._steps[self._current]
-        if step.executing:
+        if self._worked is Escalation.INTERRUPT and Timer.AGAIN in self._timers:
             self._set(Timer.GRACE, self._grace_s)
-        elif step.state is StepState.SENT:
-            self._probe(step)
+        elif step.state is StepState.SENT and not self._timers & {Timer.AGAIN, Timer.PROBE_OVER}:
+            self._probe(step)  # it was deaf, and nothing stronger than interrupts was allowed
 
     def _strike(self, timer: Timer) -> None:
         limit = getattr(self.plan.limits, timer.value)
@@ -362,7 +370,7 @@ class Run:
         step = self._steps[self._current]
         if step.executing:
             self._begin_escalation()
-        elif step.state is StepState.SENT and self._escalates:
+        elif step.state is StepState.SENT:
             self._probe(step)
 
     def _begin_escalation(self) -> None:
@@ -402,7 +410,12 @@ class Run:
             _TIMERS[event.timer](self, self._steps[self._current])
 
     def _again(self, step: Step) -> None:
-        self._interrupt()
+        """Or for the first time, to a kernel that is well and yet does not begin: what earlier code
+        has left behind (a callback, a loop) keeps it from the request."""
+        if self._worked is None:
+            self._begin_escalation()
+        else:
+            self._interrupt()
 
     def _grace_over(self, step: Step) -> None:
         self._escalate()
@@ -418,13 +431,16 @@ class Run:
         if step is None:
             return
         self._stop(Timer.PROBE_OVER)
-        if step.take(StepEvent.PROBED) is StepState.IDLE:
+        before = step.take(StepEvent.PROBED)
+        if before is StepState.IDLE:
             self._step_ended(step)
+        elif before is StepState.SENT:
+            self._set(Timer.AGAIN, BLOCKED_AFTER_S)
 
     def _probe_over(self, step: Step) -> None:
         if step.state is StepState.IDLE:
             self._give_up_reply(step)
-        else:  # deaf: it hears no interrupt either
+        elif self._escalates:  # deaf: it hears no interrupt either
             self._escalate()
 
     def _give_up_idle(self, step: Step) -> None:

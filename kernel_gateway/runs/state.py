@@ -21,9 +21,10 @@ its marks were seen, the reply (shell) and the idle (iopub), or when the kernel 
 * IDLE is an idle without reply. Mostly the reply is on its way. Some kernels never send it after an
   interrupt, although they are well; so the kernel is asked (PROBED -> ENDED). No answer: LOST.
 
-A request that is to be cancelled before the kernel took it up (SENT) is waited for: somebody else's
-code may be running. So that nobody waits for a kernel that hears nothing, it is asked then as well;
-the answer may come in any later state, and only one that never comes leads to the kill.
+A request that is to be cancelled before the kernel took it up (SENT) is waited for: an interrupt
+that comes before busy is swallowed, or hits the kernel itself. So that nobody waits for ever, the
+kernel is asked then as well, and may answer in any later state. No answer: it is deaf, and killed.
+An answer, but still no busy: something of an earlier cell blocks it, and the escalation begins.
 
 A prompt travels on a third socket and can overtake the output printed before it. So PROMPTED, where
 the prompt is held back, lies before WAITING, where it is told; the barrier leads from one to the

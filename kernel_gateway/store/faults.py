@@ -49,8 +49,8 @@ def weather(fault: BaseException) -> DiskFull | StoreUnavailable | None:
     else:
         return None
     if full:
-        return DiskFull(f"The disk of the store is full: {cause!r}")
-    return StoreUnavailable(f"The store does not take writes at present: {cause!r}")
+        return DiskFull(f"The disk of the store is full ({cause}).")
+    return StoreUnavailable(f"The store does not take writes at present ({cause}).")
 
 
 def bug(what: str, fault: Exception) -> OurFault:

@@ -5,6 +5,7 @@ Knows Tornado's server. Must not know routes: it gets the application ready-made
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
@@ -12,11 +13,13 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 
 from kernel_gateway.errors import Refused
 
 if TYPE_CHECKING:
-    from tornado.iostream import IOStream
+    from collections.abc import Callable
+
     from tornado.web import Application
 
     from kernel_gateway.web.settings import WebSettings
@@ -28,6 +31,8 @@ EVERY_ADDRESS = {"", "*"}
 _LOCALLY = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 BACKLOG = 128
 _BACKLOG = 128
+REST_S = 1.0  # of a listener that has no descriptors left
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _TAKEN = {errno.EADDRINUSE, errno.EACCES}
 
 
@@ -40,6 +45,7 @@ class Server:
         self._sockets = _bound(settings)
         self.port: int = self._sockets[0].getsockname()[1]
         self._http: HTTPServer | None = None
+        self._listeners: list[_Listener] = []
 
     @property
     def url(self) -> str:
@@ -58,16 +64,60 @@ class Server:
             idle_connection_timeout=settings.header_timeout_s,
             body_timeout=settings.body_timeout_s,
         )
-        self._http.add_sockets(self._sockets)
+        self._listeners = [_Listener(sock, self._http.handle_stream) for sock in self._sockets]
 
     async def close(self) -> None:
         """No new connections; those that are open are closed."""
-        if self._http is None:
-            for sock in self._sockets:
-                sock.close()
-            return
-        self._http.stop()
-        await self._http.close_all_connections()
+        for listener in self._listeners:
+            listener.stop()
+        for sock in self._sockets:
+            sock.close()
+        if self._http is not None:
+            await self._http.close_all_connections()
+
+
+class _Listener:
+    """Accepts connections, and takes a rest while there are no descriptors for more.
+
+    Tornado's own would try again at once, with a traceback in the log each time: no turn of the
+    loop would be left for what could close some.
+    """
+
+    def __init__(self, sock: socket.socket, take: Callable[[IOStream, Any], None]) -> None:
+        self._sock = sock
+        self._take = take
+        self._loop = asyncio.get_running_loop()
+        self._rest: asyncio.TimerHandle | None = None
+        self._begin()
+
+    def stop(self) -> None:
+        self._loop.remove_reader(self._sock)
+        if self._rest is not None:
+            self._rest.cancel()
+
+    def _begin(self) -> None:
+        self._rest = None
+        self._loop.add_reader(self._sock, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(BACKLOG):
+            try:
+                connection, address = self._sock.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:  # by the client, before we came to it
+                continue
+            except OSError as fault:
+                if fault.errno not in _EXHAUSTED:
+                    raise
+                self._pause(fault)
+                return
+            self._take(IOStream(connection), address)
+
+    def _pause(self, fault: OSError) -> None:
+        log.warning("no connection is taken for %g s: %s", REST_S, fault.strerror)
+        self._loop.remove_reader(self._sock)
+        self._rest = self._loop.call_later(REST_S, self._begin)
 
 
 class _Server(HTTPServer):

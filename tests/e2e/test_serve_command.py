@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import socket
 import threading
+import urllib.parse
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -276,3 +279,23 @@ def test_what_makes_no_sense_is_exit_2(tmp_path: Path, arguments: list[str], tol
     assert process.returncode == 2, process.stderr
     assert told in process.stderr
     assert "Traceback" not in process.stderr
+
+
+def test_without_descriptors_it_takes_a_rest_and_goes_on_when_there_are_some(
+    tmp_path: Path,
+) -> None:
+    with served(tmp_path) as gateway:
+        pid = gateway.process.pid
+        in_use = len(os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (in_use + 4, in_use + 4))
+        address = urllib.parse.urlsplit(gateway.url)
+        crowd = [
+            socket.create_connection((address.hostname or "", address.port or 0)) for _ in range(20)
+        ]
+        for one in crowd:
+            one.close()
+        assert 200 == gateway.call("GET", "/healthz")[0]
+        code, said = gateway.stop()
+    assert 0 == code
+    assert "no connection is taken" in said
+    assert len(said) < 5_000

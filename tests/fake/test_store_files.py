@@ -287,7 +287,7 @@ async def test_a_database_of_somebody_else_is_refused_and_left_alone(
 # -- bad days ------------------------------------------------------------------------------------
 
 
-@pytest.mark.logs_error("does not take writes at present: .*locked")
+@pytest.mark.logs_error("does not take writes at present .*locked")
 async def test_a_locked_database_is_waited_for_and_nothing_is_lost(
     store: Store, outside: Outside, trouble: Trouble
 ) -> None:

@@ -56,8 +56,10 @@ def test_a_run_has_its_turn_while_its_kernel_starts() -> None:
         "set run 30",
         "step 0 running",
         "execute m1 'x'",
+        "set step 8",
+        "set idle 7",
     ] == run.ready()
-    assert ["set step 8", "set idle 7"] == run.says(BUSY)
+    assert ["set step 8", "set idle 7"] == run.says(BUSY), "counted anew from its busy"
     assert ["stdout '1'", "set idle 7"] == run.says(printed("1"))
     assert ["stop step", "stop idle", "set quiet 1", "set quiet-cap 10"] == run.says(OK)
 
@@ -335,6 +337,7 @@ def test_a_step_that_comes_back_aborted_is_sent_again_at_most_five_times() -> No
             "stop quiet",
             "stop quiet-cap",
             f"execute m{number} 'x'",
+            "set step 9",
         ] == run.says(BUSY, ABORTED, IDLE)
     run.says(BUSY, ABORTED, IDLE)
     assert ("error", "exception", 1) == run.end

@@ -77,8 +77,40 @@ def test_a_kernel_that_is_well_but_has_not_begun_is_waited_for() -> None:
     run = Played("x")
     run.ready()
     run.cancel()
-    assert ["stop probe-over"] == run.hears(events.ProbeAnswered(run.last_sent))
+    answered = ["stop probe-over", "set again 1"]
+    assert answered == run.hears(events.ProbeAnswered(run.last_sent))
     assert "interrupt" in run.says(BUSY)
+
+
+def test_a_kernel_that_is_well_and_never_begins_is_made_to_let_go() -> None:
+    run = Played("x")
+    run.ready()
+    run.cancel()
+    run.hears(events.ProbeAnswered(run.last_sent))
+    assert ["interrupt", "set again 0.3", "set grace 5"] == run.times_out(Timer.AGAIN)
+    assert ["interrupt", "set again 0.6"] == run.times_out(Timer.AGAIN)
+    assert "terminate" in run.times_out(Timer.GRACE)
+    run.hears(died(signal="SIGTERM"))
+    assert ("cancelled", "cancelled", 130) == run.end
+
+
+def test_a_step_that_is_never_begun_has_its_limit_too() -> None:
+    run = Played("x", limits=Limits(step=2))
+    run.ready()
+    told = ["cancelling", "probe m1", "set probe-over 10"]
+    assert told == run.times_out(Timer.STEP_LIMIT)
+    run.times_out(Timer.PROBE_OVER)
+    run.hears(died(signal="SIGKILL"))
+    assert ("timeout", "step_limit", 124) == run.end
+
+
+def test_a_deaf_kernel_is_not_killed_when_interrupts_alone_were_asked_for() -> None:
+    run = Played("x")
+    run.ready()
+    run.cancel(escalate=False)
+    assert [] == run.times_out(Timer.PROBE_OVER)
+    assert ["probe m1", "set probe-over 10"] == run.cancel()
+    assert ["kill"] == run.times_out(Timer.PROBE_OVER)
 
 
 def test_a_kernel_that_hears_nothing_is_killed_for_a_cancel() -> None:
@@ -161,8 +193,10 @@ def test_a_kernel_that_dies_of_something_else_meanwhile_is_lost() -> None:
 def test_a_cancel_asked_once_more_is_harmless() -> None:
     run = busy()
     run.cancel()
-    assert [] == run.cancel(grace_s=0.1)
+    assert [] == run.cancel(), "the grace is not counted anew"
+    assert [] == run.cancel(grace_s=9)
     assert [] == run.cancel(escalate=False)
+    assert ["set grace 0.1"] == run.cancel(grace_s=0.1), "but it may become shorter"
     run.times_out(Timer.GRACE)
     assert [] == run.cancel()
     run.times_out(Timer.GRACE)
@@ -184,15 +218,14 @@ def test_interrupts_alone_become_an_escalation_when_one_is_asked_for() -> None:
     run = busy()
     run.cancel(escalate=False)
     assert ["set grace 2"] == run.cancel(grace_s=2)
-    assert [] == run.cancel(grace_s=1)
     assert "terminate" in run.times_out(Timer.GRACE)
 
 
 def test_an_escalation_asked_for_before_busy_is_remembered_too() -> None:
     run = Played("x")
     run.ready()
-    run.cancel(escalate=False)
-    assert ["probe m1", "set probe-over 10"] == run.cancel(grace_s=2)
+    assert "probe m1" in run.cancel(escalate=False)
+    assert [] == run.cancel(grace_s=2)
     told = ["stop probe-over", "interrupt", "set again 0.3", "set grace 2"]
     assert told == run.says(BUSY)
 
@@ -375,5 +408,5 @@ def test_a_limit_that_kills_is_still_a_timeout() -> None:
 def test_the_limit_of_a_step_is_counted_anew_for_each() -> None:
     run = busy("a", "b", limits=Limits(step=9, idle=5, run=60))
     assert ["stop step", "stop idle"] == run.says(OK)[:2]
-    assert "set step 9" not in run.says(IDLE)
+    assert ["set step 9", "set idle 5"] == run.says(IDLE)[-2:]
     assert ["set step 9", "set idle 5"] == run.says(BUSY)
