@@ -42,7 +42,7 @@ class Screen:
     """stderr, with or without a line at its bottom that moves."""
 
     def __init__(self, stream: TextIO, total: int) -> None:
-        self.is_terminal = stream.isatty()
+        self.is_terminal = stream.isatty() and _columns(stream) != 0
         self._coloured = self.is_terminal and not os.environ.get("NO_COLOR")
         self._stream = stream
         self._rest = ""  # of a line that has no end yet
@@ -93,6 +93,15 @@ class Screen:
         with suppress(OSError, ValueError):  # nobody is there any more
             self._stream.write(text)
             self._stream.flush()
+
+
+def _columns(stream: TextIO) -> int | None:
+    """None when it cannot be told. 0 is what terminals of containers and CI say that have no size:
+    a line that moves would show nothing at all there."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return None
 
 
 def _bar(stream: TextIO, total: int) -> tqdm[Any]:
