@@ -357,12 +357,6 @@ class Store(Configurable):
         config=True,
         help="Seconds after that in which its ID is still known as expired; then 404.",
     )
-    max_backlog_bytes = Int(
-        _STORE.max_backlog_bytes,
-        min=MIB,
-        config=True,
-        help="Bytes that may wait for the disk in memory, before output has to wait itself.",
-    )
     busy_timeout_s = Float(
         _STORE.busy_timeout_s,
         min=0.0,

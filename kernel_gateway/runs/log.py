@@ -220,22 +220,25 @@ class Log:
         self._tell_over_limit(step, at)
 
     def _lay_down(self, body: records.LogText, step: int | None, at: float) -> None:
-        text, width = body.text, self._limits.record_chars
-        if not text:
-            return
-        size = len(text.encode())
-        if self._over_limit or self.bytes + size > self._limits.log_bytes:
-            self._over_limit += size  # from the first loss on: a log has an end, and no holes
-            self.dropped += size
-            if self._over_limit >= 2 * self._told_drop:
-                self._tell_over_limit(step, at, late=body.late)
-            return
-        self.bytes += size
-        if len(text) <= width:
-            self._add_text(body, step, at)
-            return
+        text, width = self._up_to_the_limit(body.text), self._limits.record_chars
         for start in range(0, len(text), width):
             self._add_text(replace(body, text=text[start : start + width]), step, at)
+        if self._over_limit >= 2 * self._told_drop:
+            self._tell_over_limit(step, at, late=body.late)
+
+    def _up_to_the_limit(self, text: str) -> str:
+        """What there is room for. From the first loss on nothing: a log has an end, no holes."""
+        data = text.encode()
+        room = 0 if self._over_limit else self._limits.log_bytes - self.bytes
+        if len(data) > room:
+            text = data[:room].decode(errors="ignore")  # never half a character
+            kept = len(text.encode())
+            self._over_limit += len(data) - kept
+            self.dropped += len(data) - kept
+            self.bytes += kept
+        else:
+            self.bytes += len(data)
+        return text
 
     def _tell_over_limit(self, step: int | None, at: float, *, late: bool = False) -> None:
         """One notice each time the loss has doubled, and one at the end, each with the total."""

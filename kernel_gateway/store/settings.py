@@ -25,8 +25,6 @@ class StoreSettings:
     #: How long the ID of a run is still known as expired (410) after its retention, which is set by
     #: who ends it (`expires_at`); then it is unknown (404).
     expired_s: float = 30 * _DAY_S
-    #: What may wait for the disk in memory; above it, who fills the log has to stop reading.
-    max_backlog_bytes: int = 64 * 2**20
     #: Waiting for somebody else's transaction, before the store counts as unavailable.
     busy_timeout_s: float = 10.0
     #: Between tries of a commit that failed: the first wait, doubled each time up to the second.

@@ -94,7 +94,7 @@ class Store:
 
     @property
     def backlog_bytes(self) -> int:
-        """About what was taken and is not committed. Above `max_backlog_bytes`: stop reading."""
+        """About what was taken and is not committed."""
         return self._writer.backlog_bytes
 
     @property

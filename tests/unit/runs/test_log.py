@@ -276,7 +276,14 @@ def test_text_above_the_limit_of_the_log_is_dropped_and_told_with_each_doubling(
 
 def test_a_log_has_an_end_and_no_holes() -> None:
     log = written(Log(replace(SMALL, log_bytes=100)), "x" * 90, "y" * 20, "z")
-    assert "x" * 90 == text_of(told(log))
+    assert "x" * 90 + "y" * 10 == text_of(told(log))
+
+
+def test_the_limit_tears_no_character() -> None:
+    log = written(Log(replace(SMALL, log_bytes=10)), "\u20ac" * 4)
+    written_down = told(log)
+    assert "\u20ac" * 3 == text_of(written_down)
+    assert records.Dropped(why="log_limit", bytes=3) == written_down[-1]
 
 
 def test_the_end_and_errors_are_kept_above_the_limit() -> None:
@@ -284,13 +291,13 @@ def test_the_end_and_errors_are_kept_above_the_limit() -> None:
     error = records.ErrorRaised(ename="E", evalue="e", traceback=())
     log.append(error, step=0, at=1.0)
     log.append(END, step=None, at=1.0)
-    assert [error, END] == told(log)[1:]
+    assert [records.Dropped(why="log_limit", bytes=80), error, END] == told(log)[1:]
 
 
 def test_a_loss_after_the_end_is_late() -> None:
     log = Log(replace(SMALL, log_bytes=10))
     log.append(END, step=None, at=1.0)
-    dropped = records.Dropped(why="log_limit", bytes=20, late=True)
+    dropped = records.Dropped(why="log_limit", bytes=10, late=True)
     assert dropped == told(written(log, "x" * 20, late=True))[-1]
 
 
