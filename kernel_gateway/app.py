@@ -56,7 +56,8 @@ async def local_service(settings: Settings) -> AsyncIterator[Service]:
         async with _engine(settings, folder) as service:
             yield service
     except BaseException as fault:
-        if not isinstance(fault, _EXPECTED) or isinstance(fault, NotebookUnwritable):
+        lost_result = isinstance(fault, NotebookUnwritable) and service.has_run
+        if lost_result or not isinstance(fault, _EXPECTED):
             log.warning("The log of the run is kept in %s", folder)
             raise
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -119,6 +119,11 @@ class LocalService:
         """Runs that have not ended, those in the queues with them."""
         return sum(not live.machine.finished for live in self._live.values())
 
+    @property
+    def has_run(self) -> bool:
+        """Anything at all."""
+        return bool(self._live)
+
     async def idle(self) -> None:
         """Returns when no run is left that has not ended."""
         while running := [live for live in self._live.values() if not live.over]:

@@ -218,14 +218,18 @@ def test_a_cell_that_fails(tmp_path: Path) -> None:
     assert "error: cell 2: ZeroDivisionError: division by zero." in process.stderr
 
 
+#: What was printed has left the kernel by then; it would go down with it, flushed or not.
+SETTLE = "import os, time; time.sleep(0.5)"
+
+
 @pytest.mark.parametrize(
     ("code", "status", "outcome", "states"),
     [
         ("import sys; sys.exit(0)", 0, "ok", ["ok", "not-run"]),
         ("import sys; sys.exit(3)", 1, "error", ["error", "not-run"]),
         ("input('name? ')", 7, "error", ["error", "not-run"]),
-        ("import os, signal; os.kill(os.getpid(), 9)", 6, "lost", ["died", "not-run"]),
-        ("import os; os._exit(0)", 6, "lost", ["died", "not-run"]),
+        (f"{SETTLE}; os.kill(os.getpid(), 9)", 6, "lost", ["died", "not-run"]),
+        (f"{SETTLE}; os._exit(0)", 6, "lost", ["died", "not-run"]),
     ],
 )
 def test_each_end_has_its_exit_code(
