@@ -41,7 +41,7 @@ async def test_a_process_that_exits_at_once_fails_at_once_with_the_end_of_its_ou
 async def test_only_the_end_of_a_long_output_is_kept(
     bench: Bench, write_spec: Callable[..., str]
 ) -> None:
-    code = "import sys; print('x' * 300_000); sys.exit('the reason')"
+    code = "import sys; print('x' * 300_000, flush=True); sys.exit('the reason')"
     started = bench.launch(spec_name=write_spec(argv=python(code)))
     exit_ = await started.recorder.dead()
     assert len(exit_.stderr_tail) == 64 * 2**10

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(StoreSettings(folder=tmp_path / "store", busy_timeout_s=0.0))
+    store = await Store.open(StoreSettings(folder=tmp_path / "store", busy_timeout_s=0.1))
     yield store
     await store.close()
 
