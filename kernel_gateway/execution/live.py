@@ -205,6 +205,16 @@ class LiveRun:
             over.cancel()
             self._waiters.discard(waiter)
 
+    async def until(self, happened: Callable[[], bool], limit_s: float) -> bool:
+        """Whether it has happened; returns when it has, or when the time is over."""
+        deadline = self._clock.now().mono + limit_s
+        while not happened():
+            left = deadline - self._clock.now().mono
+            if left <= 0:
+                return False
+            await self.changed(left)
+        return True
+
     def follow(self) -> None:
         """A reader wants each record at once, also those that could wait. Pair with `unfollow`."""
         self._followers += 1

@@ -309,20 +309,17 @@ class LocalService:
 
     async def _until(self, stored: Callable[[], bool], live: LiveRun) -> None:
         """Raises what is wrong with the store if that takes too long."""
-        deadline = self._clock.now().mono + STORE_LIMIT_S
-        while not stored():
-            left = deadline - self._clock.now().mono
-            if left <= 0:
-                raise self._fault() or StoreUnavailable("The run could not be stored in time.")
-            await live.changed(left)
+        if not await live.until(stored, STORE_LIMIT_S):
+            raise self._fault() or StoreUnavailable("The run could not be stored in time.")
 
     def _abandon(self, live: LiveRun, message: str) -> None:
         """Its caller is told that it could not be taken: so it must not be executed later, and its
         ID is free for another try."""
-        session = self._session_of(live)
-        self._live.pop(live.identity.uid, None)
+        session, identity = self._session_of(live), live.identity
+        self._live.pop(identity.uid, None)
         if session is not None:
-            session.run_ids.pop(live.identity.run_id, None)
+            if session.run_ids.get(identity.run_id) == identity.uid:  # no other try has it by now
+                del session.run_ids[identity.run_id]
             session.feed(live, events.CancelAsked(message))
 
     def _forget_old(self) -> None:
@@ -391,14 +388,9 @@ class LocalService:
         return LogPage(records=tuple(page), next=next_, finished=over and next_ >= told)
 
     async def _wait_behind(self, live: LiveRun, after: Seq, wait_s: float) -> None:
-        deadline = self._clock.now().mono + wait_s
         live.follow()
         try:
-            while live.told <= after and not live.over:
-                left = deadline - self._clock.now().mono
-                if left <= 0:
-                    return
-                await live.changed(left)
+            await live.until(lambda: live.told > after or live.over, wait_s)
         finally:
             live.unfollow()
 

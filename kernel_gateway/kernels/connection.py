@@ -25,6 +25,7 @@ from kernel_gateway.messaging.message import (
     Message,
     MsgId,
     Request,
+    execute_request,
     kernel_info_request,
     shutdown_request,
 )
@@ -268,16 +269,4 @@ class KernelConnection:
 
 def _silent_request(msg_id: MsgId, code: str) -> Request:
     """Leaves no trace in the kernel's history and count; what comes of it concerns nobody."""
-    return Request(
-        channel=Channel.SHELL,
-        msg_id=msg_id,
-        msg_type="execute_request",
-        content={
-            "code": code,
-            "silent": True,
-            "store_history": False,
-            "user_expressions": {},
-            "allow_stdin": False,
-            "stop_on_error": False,
-        },
-    )
+    return execute_request(msg_id, code, allow_stdin=False, silent=True, store_history=False)

@@ -111,6 +111,7 @@ def execute_request(
     code: str,
     *,
     allow_stdin: bool,
+    silent: bool = False,
     store_history: bool = True,
     stop_on_error: bool = False,
 ) -> Request:
@@ -121,7 +122,7 @@ def execute_request(
         msg_type="execute_request",
         content={
             "code": code,
-            "silent": False,
+            "silent": silent,
             "store_history": store_history,
             "user_expressions": {},
             "allow_stdin": allow_stdin,

@@ -23,8 +23,10 @@ from urllib.parse import quote
 
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
+from tests.shared.http import Response
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator
 
 COMMAND = Path(sys.executable).with_name("kernel-gateway")
 TOKEN = "a-token-of-the-tests"
@@ -212,21 +214,6 @@ class Watched:
 
 
 # -- the client -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> Any:
-        return self.json["error"]
 
 
 class Client:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.main_job.gateway import HANG_LIMIT_S, Kernel, calling
+from tests.shared.http import Response
 
 if TYPE_CHECKING:
-    from tests.e2e.main_job.gateway import Client, Response, Server
+    from tests.e2e.main_job.gateway import Client, Server
+    from tests.shared.http import Response
 
 MIB = 2**20
 BIG = 40 * MIB

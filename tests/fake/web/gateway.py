@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -20,6 +19,7 @@ from kernel_gateway.web.application import make_application
 from kernel_gateway.web.handler import Calls
 from kernel_gateway.web.server import Server
 from kernel_gateway.web.settings import WebSettings
+from tests.shared.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -27,21 +27,6 @@ if TYPE_CHECKING:
 
 TOKEN = "s3cret-tökén"
 JSON = {"Content-Type": "application/json"}
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> Any:
-        return self.json["error"]
 
 
 class Gateway:
