@@ -78,7 +78,8 @@ async def _engine(settings: Settings, folder: Path) -> AsyncIterator[LocalServic
         stack.push_async_callback(store.close)
         launcher = LocalLauncher(settings.kernels)
         stack.push_async_callback(launcher.close)
-        service = LocalService(launcher, store, settings.engine)
+        engine = replace(settings.engine, sessions_dir=folder / "sessions")
+        service = LocalService(launcher, store, engine)
         stack.push_async_callback(service.close)
         await service.start()
         yield service
@@ -113,7 +114,10 @@ async def serve(settings: Settings, *, version: str, announce: Callable[[Server]
             server = Server(settings.web)
             stack.push_async_callback(server.close)
             calls = Calls()
-            server.serve(make_application(service, settings.web, version=version, calls=calls))
+            application = make_application(
+                service, settings.web, version=version, calls=calls, keys=service
+            )
+            server.serve(application)
             announce(server)
             await stop.asked.wait()
             await _drain(service, stop, settings.drain_s)

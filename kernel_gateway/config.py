@@ -17,20 +17,21 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_core.paths import jupyter_data_dir
-from traitlets import Bool, Enum, Float, Int, List, Unicode, default
+from traitlets import Bool, Dict, Enum, Float, Int, List, Unicode, default
 from traitlets.config import Config, Configurable
 
 from kernel_gateway.errors import Refused
+from kernel_gateway.execution.languages import checked_images, merged
 from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.runs.log import LogLimits
 from kernel_gateway.store.settings import StoreSettings
-from kernel_gateway.web.settings import WebSettings
+from kernel_gateway.web.settings import BackendAISettings, WebSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 MIB = 2**20
 
 _WEB = WebSettings(token="-")
+_BACKENDAI = BackendAISettings()
 _KERNELS = KernelSettings()
 _ENGINE = EngineSettings()
 _LOG = LogLimits()
@@ -169,12 +171,38 @@ class Web(Configurable):
 
     _is_made = False
 
-    def settings(self) -> WebSettings:
+    def settings(self, backendai: BackendAISettings) -> WebSettings:
         token = self.token
         if not token.strip():
             raise Refused("The token may not be empty. Leave it out and one is made at each start.")
         values = _values(self, WebSettings)
-        return WebSettings(**{**values, "token": token, "show_token": self._is_made})
+        more = {"token": token, "show_token": self._is_made, "backendai": backendai}
+        return WebSettings(**{**values, **more})
+
+
+class BackendAI(Configurable):
+    """The routes that clients of Backend.AI use."""
+
+    base_path = Unicode(
+        _BACKENDAI.base_path,
+        config=True,
+        help="A path below which they are served, too, as /bai; for an endpoint with a path.",
+    )
+    rate_limit = Int(
+        _BACKENDAI.rate_limit,
+        min=1,
+        config=True,
+        help="Calls that one access key may make in 900 seconds; one more is told so (429).",
+    )
+    keep_alive_s = Float(
+        _BACKENDAI.keep_alive_s,
+        min=0.001,
+        config=True,
+        help="Seconds after which a stream of events without any says that it is still there.",
+    )
+
+    def settings(self) -> BackendAISettings:
+        return BackendAISettings(**_values(self, BackendAISettings))
 
 
 class Kernels(Configurable):
@@ -253,6 +281,25 @@ class Runs(Configurable):
         allow_none=True,
         config=True,
         help="Kernels at one time. Default: no limit.",
+    )
+    command_spec = Unicode(
+        _ENGINE.command_spec,
+        config=True,
+        help="Kernelspec that executes the shell commands of batch runs.",
+    )
+    run_limit_s = Float(
+        _ENGINE.run_limit_s,
+        min=0.001,
+        allow_none=True,
+        config=True,
+        help="Seconds that a run may take from its first step on; then it is ended with exit code "
+        "124. Default: no limit.",
+    )
+    archive_bytes = Int(
+        _ENGINE.archive_bytes,
+        min=MIB,
+        config=True,
+        help="Bytes of an archive of a session's files; a download of more is refused.",
     )
     start_limit_s = Float(
         _ENGINE.start_limit_s, min=0.1, config=True, help="Seconds for a kernel to come up."
@@ -342,6 +389,26 @@ class Runs(Configurable):
         return EngineSettings(**{**_values(self, EngineSettings), "log": limits})
 
 
+class Languages(Configurable):
+    """What sessions are made of by their image, and what the steps of a batch run do."""
+
+    languages = Dict(
+        config=True,
+        help="By the name of a language what is different from its default, or all of a new one: "
+        "kernelspec, names (aliases, and images without registry and tag), and the shell commands "
+        "that * stands for in a batch run: clean, build, exec. For example "
+        "{'python': {'kernelspec': 'xpython', 'build': 'pip install -r requirements.txt'}}.",
+    )
+    images = Dict(
+        config=True,
+        help="By an image, exactly as clients write it, the language or the kernelspec it stands "
+        "for; others go by their name alone. For example {'lab.example/ml:2': 'python'}.",
+    )
+
+    def settings(self, engine: EngineSettings) -> EngineSettings:
+        return replace(engine, languages=merged(self.languages), images=checked_images(self.images))
+
+
 class Store(Configurable):
     """How runs and their logs are kept on disk."""
 
@@ -384,7 +451,7 @@ class Store(Configurable):
 
 
 #: What `--help-all` and a generated configuration file list.
-CLASSES: list[type[Configurable]] = [Gateway, Web, Kernels, Runs, Store]
+CLASSES: list[type[Configurable]] = [Gateway, Web, BackendAI, Kernels, Runs, Languages, Store]
 
 
 def read_settings(config: Config) -> Settings:
@@ -394,9 +461,9 @@ def read_settings(config: Config) -> Settings:
     return Settings(
         data_dir=data_dir,
         drain_s=gateway.drain_s,
-        web=Web(config=config).settings(),
+        web=Web(config=config).settings(BackendAI(config=config).settings()),
         kernels=Kernels(config=config).settings(),
-        engine=Runs(config=config).settings(),
+        engine=Languages(config=config).settings(Runs(config=config).settings()),
         store=Store(config=config).settings(data_dir),
     )
 

@@ -5,19 +5,25 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
     GatewayError
     ├── CallerFault                 the caller can mend it
     │   ├── BadJson                 400 bad_json
+    │   ├── BadSigning              400 bad_signing
     │   ├── InvalidField            422 invalid_field       (all faults at once, by path)
     │   ├── NotebookUnreadable      422 notebook_unreadable
+    │   ├── OutsideFolder           422 outside_folder
     │   ├── Unauthorized            401 unauthorized
     │   ├── HostRefused             403 host_refused
+    │   ├── AdminsOnly              403 admins_only
     │   ├── NotFound                404
     │   │   ├── KernelNotFound      kernel_not_found
     │   │   ├── KernelSpecNotFound  kernelspec_not_found
+    │   │   ├── SessionNotFound     session_not_found
+    │   │   ├── FileNotThere        file_not_found
     │   │   ├── RunNotFound         run_not_found
     │   │   └── RouteNotFound       route_not_found
     │   ├── MethodNotAllowed        405 method_not_allowed
     │   ├── Conflict                409
     │   │   ├── RunIdConflict       run_id_conflict
     │   │   ├── RunIdAmbiguous      run_id_ambiguous
+    │   │   ├── SessionExists       session_exists
     │   │   ├── NotWaiting          not_waiting
     │   │   ├── WrongPrompt         wrong_prompt
     │   │   └── KernelDead          kernel_dead
@@ -26,7 +32,8 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
     │   ├── JsonNeeded              415 json_needed
     │   └── TooMany                 429, told when to come back
     │       ├── QueueFull           queue_full
-    │       └── TooManyKernels      too_many_kernels
+    │       ├── TooManyKernels      too_many_kernels
+    │       └── TooManyCalls        too_many_calls
     ├── KernelFault                 a kernel did what no kernel should
     │   ├── MalformedMessage        its message does not follow the protocol
     │   ├── BadSignature            its message is not signed with its key
@@ -71,6 +78,12 @@ class BadJson(CallerFault):
     code = "bad_json"
 
 
+class BadSigning(CallerFault):
+    """A signed call whose header cannot be read, or whose date is missing or too far off."""
+
+    code = "bad_signing"
+
+
 class InvalidField(CallerFault):
     """One or more fields are wrong. `fields` maps the path of each to what is wrong with it."""
 
@@ -89,6 +102,13 @@ class NotebookUnreadable(CallerFault):
     status = 422
 
 
+class OutsideFolder(CallerFault):
+    """The path leads out of the session's folder, or cannot be that of a file there."""
+
+    code = "outside_folder"
+    status = 422
+
+
 class Unauthorized(CallerFault):
     """No token, or none that is known."""
 
@@ -100,6 +120,13 @@ class HostRefused(CallerFault):
     """The Host header names another machine: a web page may be rebinding its name to us."""
 
     code = "host_refused"
+    status = 403
+
+
+class AdminsOnly(CallerFault):
+    """It was asked in the name of somebody else."""
+
+    code = "admins_only"
     status = 403
 
 
@@ -115,6 +142,14 @@ class KernelNotFound(NotFound):
 
 class KernelSpecNotFound(NotFound):
     code = "kernelspec_not_found"
+
+
+class SessionNotFound(NotFound):
+    code = "session_not_found"
+
+
+class FileNotThere(NotFound):
+    code = "file_not_found"
 
 
 class RunNotFound(NotFound):
@@ -152,6 +187,16 @@ class RunIdAmbiguous(Conflict):
             f"Several sessions have a run {run_id!r}; ask for one of the uids {', '.join(uids)}."
         )
         self.uids = uids
+
+
+class SessionExists(Conflict):
+    """The name is taken by a session that is not to be used again, or has another image."""
+
+    code = "session_exists"
+
+    def __init__(self, name: str, session_id: str) -> None:
+        super().__init__(f"A session named {name!r} exists already.")
+        self.session_id = session_id
 
 
 class NotWaiting(Conflict):
@@ -210,6 +255,12 @@ class QueueFull(TooMany):
 
 class TooManyKernels(TooMany):
     code = "too_many_kernels"
+
+
+class TooManyCalls(TooMany):
+    """The key has made all the calls that it may make in a while."""
+
+    code = "too_many_calls"
 
 
 class KernelFault(GatewayError):

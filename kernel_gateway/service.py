@@ -19,7 +19,7 @@ from kernel_gateway.runs.plan import Limits, Mode, RunPlan
 from kernel_gateway.runs.records import Record, Seq
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from kernel_gateway.messaging.strict_json import Json
@@ -33,15 +33,21 @@ RunUid = NewType("RunUid", str)  # ours, a UUID, unique for ever
 __all__ = [
     "LOCAL_OWNER",
     "Answer",
+    "ApiKey",
+    "BatchCommands",
+    "Completion",
     "ConsoleItem",
     "Cursor",
     "ExecuteCall",
     "ExecuteMode",
+    "FileEntry",
+    "FileListing",
     "KernelInfoView",
     "KernelRequest",
     "KernelSpecView",
     "KernelSpecsView",
     "KernelState",
+    "Keys",
     "Limits",
     "LogPage",
     "Mode",
@@ -54,6 +60,10 @@ __all__ = [
     "RunUid",
     "Seq",
     "Service",
+    "SessionEvent",
+    "SessionEventName",
+    "SessionRequest",
+    "SessionView",
     "Status",
 ]
 
@@ -108,6 +118,105 @@ class KernelSpecsView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What could stand at the cursor, best first."""
+
+    matches: tuple[str, ...]
+    start: int  # the text from here ...
+    end: int  # ... to here is what a match replaces; characters
+
+
+# -- sessions -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRequest:
+    """A session with a folder of its own; made, or found again by its name."""
+
+    image: str  # as the client calls it: a language, an image with registry and tag, a kernelspec
+    name: str | None = None  # unique among the owner's sessions; None: its ID
+    env: Mapping[str, str] = field(default_factory=dict)  # of its kernel and of each batch step
+    tag: str | None = None  # the client's, for people
+    reuse: bool = True  # false: a name that is taken is an error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """A session as it stands. Its ID is the ID of its kernel."""
+
+    id: str
+    name: str
+    owner: Owner
+    image: str
+    language: str
+    tag: str | None
+    env: Mapping[str, str]
+    kernel: KernelInfoView
+    created: bool  # by the call that gave this view
+    created_at: float  # wall clock
+    age_s: float  # of the monotonic clock
+    run_count: int  # of runs so far; never falls
+
+
+class SessionEventName(StrEnum):
+    """What happens to a session, in this order; the last but one may repeat with restarts."""
+
+    ENQUEUED = "enqueued"
+    SCHEDULED = "scheduled"
+    PREPARING = "preparing"
+    CREATING = "creating"
+    STARTED = "started"
+    RESTARTING = "restarting"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+    CANCELLED = "cancelled"  # it never came up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvent:
+    event: SessionEventName
+    session_id: str
+    session_name: str
+    owner: Owner
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """A file, a folder or a link in a session's folder. Links are told and never followed."""
+
+    name: str
+    mode: int  # st_mode
+    size: int  # bytes
+    ctime: float  # wall clock, as the next two
+    mtime: float
+    atime: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileListing:
+    path: Path  # absolute, of the listed folder
+    entries: tuple[FileEntry, ...]  # by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A pair of keys that may sign calls."""
+
+    access_key: str
+    secret: str = field(repr=False)
+    owner: Owner
+
+
+class Keys(Protocol):
+    async def key(self, access_key: str) -> ApiKey | None:
+        """None when it is unknown or revoked. Asked at each call, so that a revocation counts."""
+
+
+# -- runs ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """A run to be created, or found again when its ID is known and its body the same."""
 
@@ -136,8 +245,18 @@ class RunInfo:
 
 class ExecuteMode(StrEnum):
     QUERY = "query"
+    BATCH = "batch"
     CONTINUE = "continue"
     INPUT = "input"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchCommands:
+    """Lines for the shell. None or empty leaves a step out, `*` is the default of its language."""
+
+    clean: str | None = None
+    build: str | None = None
+    exec: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +267,12 @@ class ExecuteCall:
     mode: ExecuteMode
     run_id: RunId | None
     code: str = ""
+    commands: BatchCommands = BatchCommands()  # of a batch
     wait_s: float = 2.0
     after: Cursor | None = None  # None: behind the last answer given
     prompt_id: int | None = None
+    #: Backend.AI's rule: another body under the ID of a run that is over makes a new run.
+    reuse_finished: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +308,41 @@ class Service(Protocol):
 
     async def restart_kernel(self, owner: Owner, kernel_id: str) -> KernelInfoView:
         """The run in flight ends as lost, queued ones go to the next generation. At once."""
+
+    async def complete(self, owner: Owner, kernel_id: str, code: str, cursor: int) -> Completion:
+        """Nothing while the kernel is busy, and after a limit: it never waits behind a run."""
+
+    # -- sessions: a kernel with a name, a folder and an environment of its own
+    async def create_session(self, owner: Owner, request: SessionRequest) -> SessionView:
+        """At once, before its kernel is there. `SessionExists` where the name is taken and not to
+        be used again or has another image, `KernelSpecNotFound`, `TooManyKernels`."""
+
+    async def session(self, owner: Owner, name_or_id: str) -> SessionView:
+        """`SessionNotFound`."""
+
+    async def sessions(self, owner: Owner) -> list[SessionView]:
+        """Oldest first."""
+
+    async def session_log(self, owner: Owner, session_id: str, *, limit_chars: int) -> str:
+        """The end of all that its runs have printed, oldest first."""
+
+    def session_events(
+        self, owner: Owner, name_or_id: str | None = None
+    ) -> AsyncIterator[SessionEvent]:
+        """Each event once, those that have happened first. None: of all sessions, for ever;
+        of one: until it has ended. `SessionNotFound`."""
+
+    async def put_files(self, owner: Owner, session_id: str, files: Mapping[str, bytes]) -> None:
+        """Written into its folder by their paths, all or none. `OutsideFolder`."""
+
+    async def list_files(self, owner: Owner, session_id: str, path: str) -> FileListing:
+        """`OutsideFolder`, `FileNotThere`."""
+
+    async def archives(
+        self, owner: Owner, session_id: str, paths: Sequence[str]
+    ) -> Sequence[AsyncIterator[bytes]]:
+        """Each path as a tar of its own, in pieces; packed with its first piece, which may raise
+        `TooLarge`. `OutsideFolder`, `FileNotThere`."""
 
     # -- runs
     async def submit(self, owner: Owner, request: RunRequest) -> RunInfo:

@@ -120,6 +120,19 @@ class Command(JupyterApp):
         return code
 
 
+class CommandGroup(Command):
+    """A command that is nothing but the first word of others, its `subcommands`."""
+
+    def run(self) -> int:
+        if not self.extra_args:
+            self.print_help()
+            return USAGE
+        commands = ", ".join(self.subcommands)
+        unknown = self.extra_args[0]
+        print(f"{self.name}: there is no command {unknown!r}, only {commands}.", file=sys.stderr)
+        return USAGE
+
+
 def version() -> str:
     from importlib.metadata import PackageNotFoundError  # 30 ms that few commands need
     from importlib.metadata import version as installed

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from jupyter_core.application import NoStart
 
-from kernel_gateway.commands.base import USAGE, Command
+from kernel_gateway.commands.base import CommandGroup
 
 _WHERE = "kernel_gateway.commands"
 
 
-class KernelGatewayApp(Command):
+class KernelGatewayApp(CommandGroup):
     name = "kernel-gateway"
     description = "Run code on Jupyter kernels, and never lose a line of what it printed."
     examples = """
@@ -24,16 +23,11 @@ class KernelGatewayApp(Command):
         "serve": (f"{_WHERE}.serve.ServeApp", "Serve kernels and runs over HTTP."),
         "run": (f"{_WHERE}.run.RunApp", "Run a notebook and write what became of it."),
         "exec": (f"{_WHERE}.exec.ExecApp", "Run code on a kernel of its own and show its output."),
+        "keys": (
+            f"{_WHERE}.keys.KeysApp",
+            "Make, list and revoke the keys that clients sign with.",
+        ),
     }
-
-    def run(self) -> int:
-        commands = ", ".join(self.subcommands)
-        if not self.extra_args:
-            self.print_help()
-            return USAGE
-        unknown = self.extra_args[0]
-        print(f"{self.name}: there is no command {unknown!r}, only {commands}.", file=sys.stderr)
-        return USAGE
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import (
     Draining,
+    FileNotThere,
     GatewayError,
-    KernelNotFound,
     NotWaiting,
     OurFault,
     RunExpired,
@@ -25,26 +25,30 @@ from kernel_gateway.errors import (
     RunIdConflict,
     RunNotFound,
     StoreUnavailable,
-    TooManyKernels,
 )
 from kernel_gateway.execution.answering import answer_call
+from kernel_gateway.execution.archives import pieces
 from kernel_gateway.execution.clock import Clock, LoopClock
 from kernel_gateway.execution.live import Identity, LiveRun
 from kernel_gateway.execution.past import PastRun
+from kernel_gateway.execution.plans import batch_plan, query_plan
+from kernel_gateway.execution.printed import printed
 from kernel_gateway.execution.recovery import lost_run
-from kernel_gateway.execution.session import KernelSession
+from kernel_gateway.execution.sessions import Sessions
 from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.execution.tasks import Tasks
-from kernel_gateway.kernels.kernel import KernelId, Launcher
 from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import events
 from kernel_gateway.runs.log import Log
-from kernel_gateway.runs.plan import Mode, RunPlan, StepPlan
+from kernel_gateway.runs.plan import Limits, RunPlan
 from kernel_gateway.runs.records import Seq
 from kernel_gateway.runs.run import Run
 from kernel_gateway.service import (
+    ApiKey,
+    Completion,
     ExecuteCall,
     ExecuteMode,
+    FileListing,
     KernelInfoView,
     KernelRequest,
     KernelSpecsView,
@@ -55,15 +59,21 @@ from kernel_gateway.service import (
     RunInfo,
     RunRequest,
     RunUid,
+    SessionEvent,
+    SessionRequest,
+    SessionView,
 )
-from kernel_gateway.store.values import PutSession, StoredRun, StoredSession, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from kernel_gateway.execution.answering import Found
+    from kernel_gateway.execution.folder import SessionFolder
+    from kernel_gateway.execution.session import Session
+    from kernel_gateway.kernels.kernel import Launcher
     from kernel_gateway.runs.answer import Answer
     from kernel_gateway.store.store import Store
+    from kernel_gateway.store.values import StoredRun, Write
 
 log = logging.getLogger("kernel_gateway.execution")
 
@@ -92,15 +102,23 @@ class LocalService:
         self._settings = settings or EngineSettings()
         self._clock = clock or LoopClock()
         self._new_id = new_id
-        self._sessions: dict[str, KernelSession] = {}
         self._live: OrderedDict[str, LiveRun] = OrderedDict()  # by uid, oldest first
         self._tasks = Tasks("service")
+        self._sessions = Sessions(
+            launcher,
+            store,
+            self._settings,
+            clock=self._clock,
+            new_id=new_id,
+            tasks=self._tasks,
+        )
         self._draining = False
 
     # -- its life ----------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """What a crashed gateway left behind becomes true first: its runs are lost."""
+        await self._sessions.remove_left_behind()
         for run in await self._store.unfinished():
             await self._store.write(*await self._lost(run))
         self._tasks.start(self._sweep_for_ever())
@@ -135,9 +153,7 @@ class LocalService:
         A busy kernel has `grace_s` to end by itself; None: the configured grace.
         """
         self._draining = True
-        await asyncio.gather(*(session.delete(grace_s) for session in self._sessions.values()))
-        rows = [self._session_row(session, over=True) for session in self._sessions.values()]
-        self._sessions.clear()
+        rows = await self._sessions.end_all(grace_s)
         with contextlib.suppress(TimeoutError):  # the disk takes nothing: the store will say so
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await self._store.write(*rows)
@@ -169,68 +185,87 @@ class LocalService:
 
     async def create_kernel(self, owner: Owner, request: KernelRequest) -> KernelInfoView:
         self._check_open()
-        limit = self._settings.max_kernels
-        if limit is not None and len(self._sessions) >= limit:
-            raise TooManyKernels(f"{limit} kernels are running already; delete one first.")
-        session = KernelSession(
-            KernelId(self._new_id()),
-            owner,
-            request,
-            launcher=self._launcher,
-            settings=self._settings,
-            clock=self._clock,
-            new_id=self._new_id,
-        )
-        session.launch()
-        self._sessions[session.id] = session
-        self._tasks.start(self._store.write(self._session_row(session)))
-        return session.view()
+        return self._sessions.make_kernel(owner, request).view()
 
     async def kernels(self, owner: Owner) -> list[KernelInfoView]:
-        return [one.view() for one in self._sessions.values() if one.owner == owner]
+        return [session.view() for session in self._sessions.all_of(owner)]
 
     async def kernel(self, owner: Owner, kernel_id: str) -> KernelInfoView:
-        return self._session(owner, kernel_id).view()
+        return self._sessions.of(owner, kernel_id).view()
 
     async def kernel_ready(self, owner: Owner, kernel_id: str) -> KernelInfoView:
-        return await self._session(owner, kernel_id).ready()
+        return await self._sessions.of(owner, kernel_id).ready()
 
     async def delete_kernel(self, owner: Owner, kernel_id: str) -> None:
-        session = self._session(owner, kernel_id)
-        del self._sessions[kernel_id]
-        await session.delete()
-        self._tasks.start(self._store.write(self._session_row(session, over=True)))
+        await self._sessions.end(self._sessions.of(owner, kernel_id))
 
     async def interrupt_kernel(self, owner: Owner, kernel_id: str) -> None:
-        self._session(owner, kernel_id).interrupt()
+        self._sessions.of(owner, kernel_id).interrupt()
 
     async def restart_kernel(self, owner: Owner, kernel_id: str) -> KernelInfoView:
-        session = self._session(owner, kernel_id)
+        session = self._sessions.of(owner, kernel_id)
         session.restart()
         return session.view()
 
-    def _session(self, owner: Owner, kernel_id: str) -> KernelSession:
-        session = self._sessions.get(kernel_id)
-        if session is None or session.owner != owner:
-            raise KernelNotFound(f"There is no kernel {kernel_id!r}.")
-        return session
-
-    def _session_row(self, session: KernelSession, *, over: bool = False) -> PutSession:
-        now = self._clock.now().wall
-        return PutSession(
-            StoredSession(
-                id=session.id,
-                owner=session.owner,
-                kernel_name=session.spec_name,
-                created_at=session.created_at,
-                ended_at=now if over else None,
-                generation=session.generation,
-            )
-        )
+    async def complete(self, owner: Owner, kernel_id: str, code: str, cursor: int) -> Completion:
+        return await self._sessions.of(owner, kernel_id).complete(code, cursor)
 
     def _check_open(self) -> None:
         if self._draining:
             raise Draining("The gateway is shutting down and takes nothing new.")
+
+    # -- sessions ----------------------------------------------------------------------------------
+
+    async def create_session(self, owner: Owner, request: SessionRequest) -> SessionView:
+        self._check_open()
+        session, created = await self._sessions.make(owner, request)
+        return self._sessions.view(session, created=created)
+
+    async def session(self, owner: Owner, name_or_id: str) -> SessionView:
+        return self._sessions.view(self._sessions.named(owner, name_or_id))
+
+    async def sessions(self, owner: Owner) -> list[SessionView]:
+        return [self._sessions.view(session) for session in self._sessions.all_of(owner)]
+
+    async def session_log(self, owner: Owner, session_id: str, *, limit_chars: int) -> str:
+        session = self._sessions.named(owner, session_id)
+        return await printed(self._store, owner, session.id, limit_chars)
+
+    def session_events(
+        self, owner: Owner, name_or_id: str | None = None
+    ) -> AsyncIterator[SessionEvent]:
+        one = None if name_or_id is None else self._sessions.named(owner, name_or_id).id
+        return self._sessions.feed.read(owner, one)
+
+    async def put_files(self, owner: Owner, session_id: str, files: Mapping[str, bytes]) -> None:
+        folder = self._folder(owner, session_id)
+        await asyncio.to_thread(folder.put, files)
+
+    async def list_files(self, owner: Owner, session_id: str, path: str) -> FileListing:
+        folder = self._folder(owner, session_id)
+        return await asyncio.to_thread(folder.list, path)
+
+    async def archives(
+        self, owner: Owner, session_id: str, paths: Sequence[str]
+    ) -> Sequence[AsyncIterator[bytes]]:
+        folder = self._folder(owner, session_id)
+        for path in paths:
+            await asyncio.to_thread(folder.check, path)
+        limit_bytes = self._settings.archive_bytes
+        return [pieces(folder, path, limit_bytes=limit_bytes) for path in paths]
+
+    def _folder(self, owner: Owner, session_id: str) -> SessionFolder:
+        folder = self._sessions.named(owner, session_id).folder
+        if folder is None:
+            raise FileNotThere("This session has no folder of its own.")
+        return folder
+
+    async def key(self, access_key: str) -> ApiKey | None:
+        """Implements `service.Keys`."""
+        stored = await self._store.key(access_key)
+        if stored is None or stored.revoked_at is not None:
+            return None
+        return ApiKey(access_key=stored.access_key, secret=stored.secret, owner=stored.owner)
 
     # -- runs: creation ----------------------------------------------------------------------------
 
@@ -239,36 +274,45 @@ class LocalService:
         await self._known(found)
         return await self._told_info(found)
 
-    async def _create(self, owner: Owner, request: RunRequest) -> Found:
+    async def _create(
+        self, owner: Owner, request: RunRequest, *, reuse_finished: bool = False
+    ) -> Found:
         """The run of this ID if there is one with the same body, else a new one."""
-        session = self._session(owner, request.kernel_id)
+        session = self._sessions.of(owner, request.kernel_id)
         digest = digest_of(request.plan)
-        known = session.run_ids.get(request.run_id) if request.run_id is not None else None
-        if known is not None:
-            return await self._same(owner, known, digest)
+        found = await self._of_this_id(session, request.run_id)
+        if found is not None and found.identity.digest == digest:
+            return found
+        if found is not None and not (reuse_finished and found.over):
+            raise RunIdConflict("This run ID is taken by a run with another body.")
         self._check_open()
-        session.check_alive()
+        session.check_takes(request.plan.mode)
         session.queue.check_room()
         if (fault := self._fault()) is not None:
             raise fault
         return self._new_run(session, request, digest)
 
-    async def _same(self, owner: Owner, uid: str, digest: str) -> Found:
-        found = await self._by_uid(owner, uid)
-        if found.identity.digest != digest:
-            raise RunIdConflict("This run ID is taken by a run with another body.")
-        return found
+    async def _of_this_id(self, session: Session, run_id: RunId | None) -> Found | None:
+        """The newest. While a finished one is looked for another can take its ID: once more."""
+        if run_id is None:
+            return None
+        owner = session.origin.owner
+        while (uid := session.run_ids.get(run_id)) is not None:
+            found = await self._by_uid(owner, uid)
+            if session.run_ids.get(run_id) == uid:
+                return found
+        return None
 
-    def _new_run(self, session: KernelSession, request: RunRequest, digest: str) -> LiveRun:
+    def _new_run(self, session: Session, request: RunRequest, digest: str) -> LiveRun:
         """Known by its ID before anything is awaited, so that two calls at once make one run."""
         uid = RunUid(self._new_id())
         run_id = request.run_id if request.run_id is not None else RunId(uid)
         identity = Identity(
             uid=uid,
             run_id=run_id,
-            owner=session.owner,
+            owner=session.origin.owner,
             session=session.id,
-            kernel_name=session.spec_name,
+            kernel_name=session.spec_of(request.plan.mode),
             digest=digest,
             plan=request.plan,
         )
@@ -284,6 +328,7 @@ class LocalService:
             retention_s=self._settings.retention_s,
         )
         session.run_ids[run_id] = uid
+        session.run_count += 1
         self._live[uid] = live
         self._forget_old()
         for action in machine.open():
@@ -437,7 +482,7 @@ class LocalService:
             session.feed(found, events.CancelAsked(message, grace_s=grace_s, escalate=escalate))
         return await self._told_info(found)
 
-    def _session_of(self, found: Found) -> KernelSession | None:
+    def _session_of(self, found: Found) -> Session | None:
         if not isinstance(found, LiveRun):
             return None
         return self._sessions.get(found.identity.session)
@@ -446,8 +491,9 @@ class LocalService:
 
     async def execute(self, owner: Owner, call: ExecuteCall) -> Answer:
         deadline = self._clock.now().mono + call.wait_s
-        if call.mode is ExecuteMode.QUERY:
-            found = await self._create(owner, _query(call))
+        if call.mode in {ExecuteMode.QUERY, ExecuteMode.BATCH}:
+            request = await self._request(owner, call)
+            found = await self._create(owner, request, reuse_finished=call.reuse_finished)
         else:
             found = await self._in_session(owner, call)
         if call.mode is ExecuteMode.INPUT:
@@ -456,20 +502,24 @@ class LocalService:
         await self._known(found)
         return given
 
+    async def _request(self, owner: Owner, call: ExecuteCall) -> RunRequest:
+        limits = Limits(run=self._settings.run_limit_s)
+        if call.mode is ExecuteMode.QUERY:
+            plan = query_plan(call.code, limits)
+        else:
+            language = await self._sessions.language(self._sessions.of(owner, call.kernel_id))
+            plan = batch_plan(call.commands, language, limits)
+        return RunRequest(plan=plan, kernel_id=call.kernel_id, run_id=call.run_id)
+
     async def _in_session(self, owner: Owner, call: ExecuteCall) -> Found:
         """The run of this ID on this kernel; the kernel itself may be gone."""
         assert call.run_id is not None
         session = self._sessions.get(call.kernel_id)
-        if session is not None and session.owner == owner:
+        if session is not None and session.origin.owner == owner:
             uid = session.run_ids.get(call.run_id)
             if uid is not None:
                 return await self._by_uid(owner, uid)
         return await self._find(owner, call.run_id, call.kernel_id)
-
-
-def _query(call: ExecuteCall) -> RunRequest:
-    plan = RunPlan(mode=Mode.QUERY, steps=(StepPlan(code=call.code),))
-    return RunRequest(plan=plan, kernel_id=call.kernel_id, run_id=call.run_id)
 
 
 def digest_of(plan: RunPlan) -> str:

@@ -28,6 +28,10 @@ class PastRun:
         return Seq(self.identity.log_next - 1)
 
     @property
+    def over(self) -> bool:
+        return True
+
+    @property
     def standing(self) -> Standing:
         view = self.identity.view
         assert view.outcome is not None

@@ -1,219 +1,174 @@
-"""One kernel and its runs: messages become events, events become actions, actions are done here.
+"""One session: its queue, its kernels and its runs. Events go in, actions are done here.
 
-Knows the queue, the kernel's generations and the order of things. Must not know owners' rights, the
-web, or how a run decides (`runs/`). Each generation of the kernel is listened to by an object of
-its own, so that a word of an old one is never taken for one of the new.
+Knows the order of things: whose turn it is, and on which kernel. A session has one kernel, which is
+made with it, and one for the commands of batch runs, which is made when the first of them has its
+turn; both share the queue, the folder and the environment. Must not know owners' rights, the web,
+messages (`kernel.py`) or how a run decides (`runs/`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from kernel_gateway.errors import ImpossibleTransition, KernelDead, MalformedMessage
-from kernel_gateway.execution.losses import DELETED, RESTARTED, reason_of
-from kernel_gateway.execution.tasks import Tasks
-from kernel_gateway.kernels.kernel import (
-    Generation,
-    Kernel,
-    KernelExit,
-    KernelId,
-    Launcher,
-    LaunchRequest,
-)
-from kernel_gateway.messaging import facts
-from kernel_gateway.messaging.facts import KernelInfo, fact_of
-from kernel_gateway.messaging.message import (
-    Channel,
-    Header,
-    Message,
-    MsgId,
-    execute_request,
-    input_reply,
-    kernel_info_request,
-)
+from kernel_gateway.errors import ImpossibleTransition, KernelSpecNotFound
+from kernel_gateway.execution.kernel import ManagedKernel, Recipe
+from kernel_gateway.kernels.kernel import KernelId
 from kernel_gateway.runs import actions, events
-from kernel_gateway.runs.queue import Queue, Slot
+from kernel_gateway.runs.plan import Mode
+from kernel_gateway.runs.queue import Queue
 from kernel_gateway.runs.records import Reason
-from kernel_gateway.runs.state import RunState
-from kernel_gateway.service import KernelInfoView, KernelRequest, KernelState, Owner
+from kernel_gateway.service import Completion, KernelInfoView, SessionEventName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from kernel_gateway.execution.clock import Clock, Handle
+    from kernel_gateway.execution.folder import SessionFolder
+    from kernel_gateway.execution.languages import Language
     from kernel_gateway.execution.live import LiveRun
     from kernel_gateway.execution.settings import EngineSettings
+    from kernel_gateway.kernels.kernel import Launcher
+    from kernel_gateway.service import Owner
 
 log = logging.getLogger("kernel_gateway.execution")
 
-BARRIER_LIMIT_S = 1.0  # a kernel that does not answer on control by then has no such thread
-QUIET_S = 0.2  # then the barrier is iopub's silence
-QUIET_CAP_S = 2.0
+COMPLETION_LIMIT_S = 10.0  # the first one of an IPython parses half of its library
+WARM_UP_AFTER_S = 2.0  # of idleness: a run that comes while it is under way has to wait for it
+WARM_UP = "pri"
+
+NOTHING = Completion(matches=(), start=0, end=0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Listener:
-    """What one generation says, marked with the generation."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a session was made from; it never changes."""
 
-    session: KernelSession
-    generation: Generation
-
-    @property
-    def _current(self) -> bool:
-        return self.generation == self.session.generation
-
-    def on_ready(self, info: KernelInfo) -> None:
-        if self._current:
-            self.session._on_ready(info)
-
-    def on_message(self, message: Message) -> None:
-        if self._current:
-            self.session._on_message(message)
-
-    def on_dead(self, how: KernelExit) -> None:
-        if self._current:
-            self.session._on_dead(how)
+    owner: Owner
+    name: str
+    image: str
+    spec_name: str
+    language: Language | None
+    tag: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    start_limit_s: float
+    completes: bool = False  # somebody will ask for completions: they are to be warm
 
 
-@dataclass(slots=True)
-class _Question:
-    """A kernel_info_request of ours and what follows when the awaited fact has come."""
-
-    awaited: type[facts.Fact]
-    then: Callable[[], None]
-
-
-class KernelSession:
-    """`<KernelSession 1f2e python3 IDLE gen=1 waiting=0>`."""
+class Session:
+    """`<Session 1f2e python3 BUSY waiting=0>`. Implements `kernel.Host`."""
 
     def __init__(
         self,
-        kernel_id: KernelId,
-        owner: Owner,
-        request: KernelRequest,
+        session_id: KernelId,
+        origin: Origin,
         *,
+        folder: SessionFolder | None,
         launcher: Launcher,
         settings: EngineSettings,
         clock: Clock,
         new_id: Callable[[], str],
+        tell: Callable[[Session, SessionEventName, str], None],
     ) -> None:
-        self.id = kernel_id
-        self.owner = owner
-        self.spec_name = request.name or launcher.default_spec()
-        self.generation = Generation(0)
+        self.id = session_id
+        self.origin = origin
+        self.folder = folder  # None: it has none of its own
         self.queue: Queue[LiveRun] = Queue(settings.queue_bound)
         self.run_ids: dict[str, str] = {}  # of all its runs: run ID -> uid
-        self._request = request
+        self.run_count = 0
+        self.created = clock.now()
         self._launcher = launcher
         self._settings = settings
         self._clock = clock
         self._new_id = new_id
-        self._kernel: Kernel | None = None
-        self._info: KernelInfo | None = None
-        self._reason: str | None = None
-        self.created_at = clock.now().wall
+        self._tell = tell
         self._last_activity = clock.now()
-        self._last_iopub = clock.now()
-        self._routes: OrderedDict[MsgId, LiveRun] = OrderedDict()
-        self._questions: dict[MsgId, _Question] = {}
-        self._prompts: dict[MsgId, Header] = {}  # input requests, by the request they belong to
-        self._tasks = Tasks(f"kernel {kernel_id}")
-        self._settled = asyncio.Event()  # it is ready, or will never be
-        self._restart_wanted = False
         self._deleted = False
-        self._closed_by: events.KernelLost | None = None  # set once no kernel will come any more
-        self._poisoned = False  # told to die for a run; may serve none after it
-        self._deaths = 0  # in a row
-        self._back_off: Handle | None = None
+        self._was_up = False
         self._dispatching = False
-        self._faults = 0
+        self._turn_on: ManagedKernel | None = None  # where the run in flight is executed
+        self._warm_up: Handle | None = None
+        self.kernel = self._made(session_id, origin.spec_name)
+        self._command_kernel: ManagedKernel | None = None
+        if origin.spec_name == settings.command_spec:
+            self._command_kernel = self.kernel
 
     def __repr__(self) -> str:
-        state = self.queue.slot.name
-        waiting = len(self.queue)
-        return (
-            f"<KernelSession {self.id[:4]} {self.spec_name} {state} "
-            f"gen={self.generation} waiting={waiting}>"
+        state = self.view().state.name
+        return f"<Session {self.id[:4]} {self.origin.spec_name} {state} waiting={len(self.queue)}>"
+
+    def _made(self, kernel_id: KernelId, spec_name: str) -> ManagedKernel:
+        origin = self.origin
+        recipe = Recipe(
+            kernel_id=kernel_id,
+            spec_name=spec_name,
+            cwd=origin.cwd,
+            env=origin.env,
+            start_limit_s=origin.start_limit_s,
+        )
+        return ManagedKernel(
+            recipe,
+            self,
+            launcher=self._launcher,
+            settings=self._settings,
+            clock=self._clock,
+            new_id=self._new_id,
         )
 
-    # -- the kernel --------------------------------------------------------------------------------
+    # -- its life ----------------------------------------------------------------------------------
 
     def launch(self) -> None:
-        """Start the next generation; at once. Raises `KernelSpecNotFound`."""
-        self.generation = Generation(self.generation + 1)
-        self._poisoned = False
-        self._info = None
-        self._kernel = self._launcher.launch(
-            LaunchRequest(
-                kernel_id=self.id,
-                generation=self.generation,
-                spec_name=self.spec_name,
-                cwd=self._request.cwd,
-                env=self._request.env,
-                start_limit_s=self._request.start_limit_s or self._settings.start_limit_s,
-            ),
-            _Listener(self, self.generation),
-        )
+        """At once. Raises `KernelSpecNotFound`."""
+        self.kernel.launch()
 
     def view(self) -> KernelInfoView:
+        kernel = self.kernel
         return KernelInfoView(
             id=self.id,
-            name=self.spec_name,
-            owner=self.owner,
-            state=self._state(),
-            generation=self.generation,
+            name=self.origin.spec_name,
+            owner=self.origin.owner,
+            state=kernel.state(busy=self.queue.in_flight is not None),
+            generation=kernel.generation,
             last_activity=self._last_activity.wall,
             queue_length=len(self.queue),
-            reason=self._reason,
-            language_info=self._info.language_info if self._info else {},
+            reason=kernel.reason,
+            language_info=kernel.info.language_info if kernel.info else {},
         )
 
-    def _state(self) -> KernelState:
-        slot = self.queue.slot
-        if slot is Slot.STARTING:
-            first = self.generation == 1 and not self._restart_wanted and not self._poisoned
-            return KernelState.STARTING if first else KernelState.RESTARTING
-        return {
-            Slot.IDLE: KernelState.IDLE,
-            Slot.TAKEN: KernelState.BUSY,
-            Slot.CLOSED: KernelState.DEAD,
-        }[slot]
-
     async def ready(self) -> KernelInfoView:
-        """When it has come up. Raises `KernelDead` with the reason when it will not."""
-        await self._settled.wait()
-        self.check_alive()
+        """When its kernel has come up. Raises `KernelDead` with the reason when it will not."""
+        await self.kernel.ready()
         return self.view()
 
-    def check_alive(self) -> None:
-        if self.queue.slot is Slot.CLOSED:
-            raise KernelDead(self._reason or "The kernel is dead.")
+    def check_takes(self, mode: Mode) -> None:
+        """Raises `KernelDead`. The kernel of batch runs is started anew when it has died."""
+        if mode is not Mode.BATCH or self._command_kernel is self.kernel:
+            self.kernel.check_alive()
+
+    def spec_of(self, mode: Mode) -> str:
+        """The kernelspec that runs of this mode are executed with."""
+        return self._settings.command_spec if mode is Mode.BATCH else self.origin.spec_name
 
     def restart(self) -> None:
         """At once; the run in flight ends as lost when the old process is gone."""
-        self.check_alive()
-        if self._restart_wanted or self._kernel is None:
-            return  # it is on its way down or up already
-        self._restart_wanted = True
-        self._deaths = 0
-        self.queue.kernel_gone()
-        self._settled.clear()
-        self._tasks.start(self._kernel.shutdown(self._settings.shutdown_grace_s))
+        for kernel in self._kernels():
+            kernel.restart()
 
     async def delete(self, grace_s: float | None = None) -> None:
-        """Returns when the process is gone and every run has its end."""
+        """Returns when the processes are gone and every run has its end."""
         grace_s = self._settings.shutdown_grace_s if grace_s is None else grace_s
-        first, self._deleted = not self._deleted, True
-        if first:
-            self._close(DELETED, deleted=True)
-        if self._kernel is not None:
-            await self._kernel.shutdown(grace_s)
-        self._end_in_flight(DELETED, deleted=True)
-        await self._tasks.join()
+        if not self._deleted:
+            self._deleted = True
+            self._stop_warm_up()
+            self._tell(self, SessionEventName.TERMINATING, "")
+        kernels = self._kernels(with_closed=True)
+        for kernel in kernels:
+            kernel.delete()
+        await asyncio.gather(*(kernel.gone(grace_s) for kernel in kernels))
 
     def interrupt(self) -> None:
         """The run in flight is cancelled, by interrupts only; harmless when there is none."""
@@ -221,81 +176,69 @@ class KernelSession:
         if live is not None:
             self.feed(live, events.CancelAsked("interrupted", escalate=False))
 
-    def _on_ready(self, info: KernelInfo) -> None:
-        if self._deleted or self._restart_wanted:
-            return  # it is on its way down already
-        self._info = info
-        self._reason = None
-        self._settled.set()
-        self.queue.kernel_up()
-        self._touch()
-        live = self.queue.in_flight
+    def _kernels(self, *, with_closed: bool = False) -> list[ManagedKernel]:
+        """The main one first, and always."""
+        other = self._command_kernel
+        if other is None or other is self.kernel or (other.closed_by and not with_closed):
+            return [self.kernel]
+        return [self.kernel, other]
+
+    # -- completion --------------------------------------------------------------------------------
+
+    async def complete(self, code: str, cursor: int) -> Completion:
+        """Nothing while a run is in flight: the kernel answers no sooner than that ends."""
+        if self.queue.in_flight is not None or not self.kernel.is_up:
+            return NOTHING
+        found = await self.kernel.completions(code, cursor, COMPLETION_LIMIT_S)
+        if found is None:
+            return NOTHING
+        return Completion(matches=found.matches, start=found.start, end=found.end)
+
+    def _warm_up_later(self) -> None:
+        """The first completion of an IPython takes seconds: it is asked for when nobody waits."""
+        self._stop_warm_up()
+        if self.origin.completes and self.kernel.is_up:
+            self._warm_up = self._clock.call_later(WARM_UP_AFTER_S, self._warm)
+
+    def _warm(self) -> None:
+        self.origin = replace(self.origin, completes=False)  # once is enough
+        self.kernel.warm_completions(WARM_UP)
+
+    def _stop_warm_up(self) -> None:
+        if self._warm_up is not None:
+            self._warm_up.cancel()
+            self._warm_up = None
+
+    # -- what its kernels tell ---------------------------------------------------------------------
+
+    def in_flight_on(self, kernel: ManagedKernel) -> LiveRun | None:
+        return self.queue.in_flight if self._turn_on is kernel else None
+
+    def touch(self) -> None:
+        self._last_activity = self._clock.now()
+
+    def on_up(self, kernel: ManagedKernel) -> None:
+        self.touch()
+        if kernel is self.kernel:
+            self._was_up = True
+            self._tell(self, SessionEventName.STARTED, "")
+        live = self.in_flight_on(kernel)
         if live is not None:
-            self._begin(live)
+            self._begin(live, kernel)
         self._dispatch()
 
-    def _on_dead(self, how: KernelExit) -> None:
-        """Everything it had still sent has been told before."""
-        self._kernel = None
-        self._questions.clear()
-        self._prompts.clear()
-        self.queue.kernel_gone()
-        self._touch()
-        reason = self._reason_of(how)
-        if how.start_fault is not None and not self._deleted and not self._restart_wanted:
-            self._close(reason, deleted=False)
-        self._end_in_flight(reason, deleted=self._deleted)
-        if not self._deleted and self.queue.slot is not Slot.CLOSED:
-            self._replace(reason)
+    def on_closed(self, kernel: ManagedKernel, why: events.KernelLost) -> None:
+        if kernel is self.kernel and not (self._deleted or self._was_up):
+            self._tell(self, SessionEventName.CANCELLED, why.reason.code)
+        for live in self.queue.withdraw(lambda live: self._serves(kernel, live)):
+            self.feed(live, why)
 
-    def _reason_of(self, how: KernelExit) -> Reason:
+    def _serves(self, kernel: ManagedKernel, live: LiveRun) -> bool:
         if self._deleted:
-            return DELETED
-        return RESTARTED if self._restart_wanted else reason_of(how)
-
-    def _end_in_flight(self, reason: Reason, *, deleted: bool) -> None:
-        """But for a run that only waits for a kernel, when another kernel will come."""
-        live = self.queue.in_flight
-        waits = live is not None and live.machine.state is RunState.STARTING
-        if live is not None and not (waits and self._closed_by is None):
-            self.feed(live, events.KernelLost(reason, deleted=deleted))
-
-    def _replace(self, reason: Reason) -> None:
-        """Start the next generation, later and later when they die one after the other."""
-        asked, self._restart_wanted = self._restart_wanted, False
-        self._deaths += 0 if asked or self._poisoned else 1
-        if self._deaths > self._settings.restart_limit:
-            text = f"{reason.message} It died {self._deaths} times in a row."
-            self._close(Reason(code=reason.code, message=text, signal=reason.signal), deleted=False)
-        elif self._deaths <= 1:
-            self._relaunch()
-        else:
-            delay = self._settings.restart_backoff_s * 2 ** (self._deaths - 2)
-            delay = min(delay, self._settings.restart_backoff_most_s)
-            self._back_off = self._clock.call_later(delay, self._relaunch)
-
-    def _relaunch(self) -> None:
-        self._back_off = None
-        self._settled.clear()
-        try:
-            self.launch()
-        except Exception as fault:  # the kernelspec is gone, or its provisioner fails
-            log.warning("kernel %s cannot be started again: %s", self.id, fault)
-            message = f"The kernel could not be started again: {fault}"
-            self._close(Reason(code="kernel_start_failed", message=message), deleted=False)
-
-    def _close(self, reason: Reason, *, deleted: bool) -> None:
-        """No kernel will come any more: those that waited for one end now."""
-        self._reason = reason.message
-        self._closed_by = events.KernelLost(reason, deleted=deleted)
-        if self._back_off is not None:
-            self._back_off.cancel()
-            self._back_off = None
-        for live in self.queue.close():
-            self.feed(live, self._closed_by)
-        if self._kernel is None:
-            self._end_in_flight(reason, deleted=deleted)
-        self._settled.set()
+            return True
+        if live.identity.plan.mode is Mode.BATCH:
+            return kernel is self._command_kernel
+        return kernel is self.kernel
 
     # -- runs --------------------------------------------------------------------------------------
 
@@ -304,8 +247,9 @@ class KernelSession:
         may be gone for good."""
         if live.machine.finished:
             return
-        if self._closed_by is not None:
-            self.feed(live, self._closed_by)
+        closed_by = self.kernel.closed_by
+        if closed_by is not None and self._serves(self.kernel, live):
+            self.feed(live, closed_by)
             return
         self.queue.put(live)
         self._dispatch()
@@ -315,13 +259,18 @@ class KernelSession:
         try:
             asked = live.machine.receive(event, self._clock.now())
         except ImpossibleTransition:
-            log.exception("kernel %s, %r: a bug of the gateway; the kernel is replaced", self, live)
+            log.exception("%r, %r: a bug of the gateway; the kernel is replaced", self, live)
             asked = [actions.Kill()]
         for action in asked:
             self.perform(live, action)
 
     def perform(self, live: LiveRun, action: actions.Action) -> None:
-        _DO[type(action)](self, live, action)
+        """What concerns the run alone is done here, the rest by the kernel that executes it."""
+        do = _DO.get(type(action))
+        if do is not None:
+            do(self, live, action)
+        elif self._turn_on is not None and self.queue.in_flight is live:
+            self._turn_on.perform(live, action)
 
     def _dispatch(self) -> None:
         """Give turns until somebody has it. A run may end within its turn, and come back here."""
@@ -330,37 +279,44 @@ class KernelSession:
         self._dispatching = True
         try:
             while (live := self.queue.admit()) is not None:
-                live.generation = self.generation
-                if self.queue.slot is Slot.TAKEN:
-                    self._begin(live)
-                else:
-                    self.feed(live, events.Admitted())
+                self._stop_warm_up()
+                self._give_turn(live)
         finally:
             self._dispatching = False
+        if self.queue.in_flight is None and not self._deleted:
+            self._warm_up_later()
 
-    def _begin(self, live: LiveRun) -> None:
-        live.generation = self.generation
+    def _give_turn(self, live: LiveRun) -> None:
+        try:
+            kernel = self._turn_on = self._kernel_for(live)
+        except KernelSpecNotFound as fault:
+            reason = Reason(code="kernel_start_failed", message=fault.message)
+            self.feed(live, events.KernelLost(reason))
+            return
+        live.generation = kernel.generation
+        if kernel.is_up:
+            self._begin(live, kernel)
+        else:
+            self.feed(live, events.Admitted())
+
+    def _kernel_for(self, live: LiveRun) -> ManagedKernel:
+        """The command kernel is made when it is needed, and anew when it was given up."""
+        if live.identity.plan.mode is not Mode.BATCH:
+            return self.kernel
+        known = self._command_kernel
+        if known is not None and known.closed_by is None:
+            return known
+        made = self._made(KernelId(f"{self.id}-commands"), self._settings.command_spec)
+        made.launch()
+        self._command_kernel = made
+        return made
+
+    def _begin(self, live: LiveRun, kernel: ManagedKernel) -> None:
+        live.generation = kernel.generation
         self.feed(live, events.KernelReady())
 
     def _append(self, live: LiveRun, action: actions.Append) -> None:
         live.append(action.body, action.step, self._clock.now())
-
-    def _send_execute(self, live: LiveRun, action: actions.SendExecute) -> None:
-        self._routes[action.msg_id] = live
-        self._forget_oldest()
-        request = execute_request(action.msg_id, action.code, allow_stdin=action.allow_stdin)
-        if self._kernel is not None:
-            self._kernel.send(request)
-
-    def _forget_oldest(self) -> None:
-        while len(self._routes) > self._settings.recent_runs:
-            self._routes.popitem(last=False)
-
-    def _send_input(self, live: LiveRun, action: actions.SendInput) -> None:
-        prompt = self._prompts.pop(action.msg_id, None)
-        if self._kernel is not None:
-            reply = input_reply(self._new_msg_id(), action.value, parent=prompt)
-            self._kernel.send(reply)
 
     def _set_timer(self, live: LiveRun, action: actions.SetTimer) -> None:
         def over() -> None:
@@ -375,140 +331,22 @@ class KernelSession:
         if handle is not None:
             handle.cancel()
 
-    def _interrupt(self, live: LiveRun, action: actions.Interrupt) -> None:
-        if self._kernel is not None:
-            self._tasks.start(self._kernel.interrupt())
-
-    def _terminate(self, live: LiveRun, action: actions.Terminate) -> None:
-        self._poison()
-        if self._kernel is not None:
-            self._tasks.start(self._kernel.terminate())
-
-    def _kill(self, live: LiveRun, action: actions.Kill) -> None:
-        self._poison()
-        if self._kernel is not None:
-            self._tasks.start(self._kernel.kill())
-
-    def _poison(self) -> None:
-        self._poisoned = True
-        self._settled.clear()
-        self.queue.kernel_gone()
-
     def _release(self, live: LiveRun, action: actions.Release) -> None:
         for handle in live.timers.values():
             handle.cancel()
         live.timers.clear()
+        kernel = self._turn_on if self.queue.in_flight is live else None
         self.queue.release(live)
-        self._touch()
-        if self._kernel is not None:
-            if self._poisoned:
-                self._tasks.start(self._kernel.kill())  # it survived what was meant to end it
-            else:
-                self._deaths = 0
+        self.touch()
+        if kernel is not None:
+            self._turn_on = None
+            kernel.released()
         self._dispatch()
 
-    # -- what the kernel says ----------------------------------------------------------------------
 
-    def _on_message(self, message: Message) -> None:
-        if message.channel is Channel.IOPUB:
-            self._last_iopub = self._clock.now()
-        parent = message.parent_id
-        if parent is None:
-            return
-        question = self._questions.get(parent)
-        live = self._routes.get(parent)
-        if question is None and live is None:
-            return
-        fact = self._fact_of(message)
-        if fact is None:
-            return
-        if question is not None:
-            self._answered(parent, question, fact)
-        elif live is not None:
-            self._heard(live, parent, fact, message)
-
-    def _fact_of(self, message: Message) -> facts.Fact | None:
-        """The fact, if it came over the channel where such facts are at home."""
-        try:
-            fact = fact_of(message)
-        except MalformedMessage as fault:
-            self._faults += 1
-            if self._faults & (self._faults - 1) == 0:  # the first, and at each power of two
-                log.warning("kernel %s: %d malformed messages: %s", self.id, self._faults, fault)
-            return None
-        home = _HOMES.get(type(fact), frozenset({Channel.IOPUB}))
-        return fact if message.channel in home else None
-
-    def _heard(self, live: LiveRun, parent: MsgId, fact: facts.Fact, message: Message) -> None:
-        self._touch()
-        if isinstance(fact, facts.InputRequested):
-            self._prompts[parent] = message.header
-        self.feed(live, events.KernelSaid(parent, fact))
-
-    def _touch(self) -> None:
-        self._last_activity = self._clock.now()
-
-    # -- questions of ours -------------------------------------------------------------------------
-
-    def _probe(self, live: LiveRun, action: actions.Probe) -> None:
-        """Is the kernel well? Then the reply it has not sent will not come."""
-        self._ask(facts.KernelInfo, lambda: self.feed(live, events.ProbeAnswered(action.msg_id)))
-
-    def _raise_barrier(self, live: LiveRun, action: actions.RaiseBarrier) -> None:
-        """Its idle comes over the socket of the output, behind all that was printed before."""
-        passed = False
-
-        def passes() -> None:
-            nonlocal passed
-            if not passed:
-                passed = True
-                self.feed(live, events.BarrierPassed(action.msg_id, action.prompt))
-
-        self._ask(facts.Idle, passes)
-        deadline = self._clock.now().mono + BARRIER_LIMIT_S + QUIET_CAP_S
-
-        def look() -> None:
-            now = self._clock.now().mono
-            if passed or live.machine.finished:
-                return
-            if now >= deadline or now - self._last_iopub.mono >= QUIET_S:
-                passes()
-            else:
-                self._clock.call_later(QUIET_S, look)
-
-        self._clock.call_later(BARRIER_LIMIT_S, look)
-
-    def _ask(self, awaited: type[Any], then: Callable[[], None]) -> None:
-        msg_id = self._new_msg_id()
-        self._questions[msg_id] = _Question(awaited, then)
-        if self._kernel is not None:
-            self._kernel.send(kernel_info_request(msg_id, Channel.CONTROL))
-
-    def _answered(self, msg_id: MsgId, question: _Question, fact: facts.Fact) -> None:
-        if isinstance(fact, question.awaited):
-            del self._questions[msg_id]
-            question.then()
-
-    def _new_msg_id(self) -> MsgId:
-        return MsgId(self._new_id())
-
-
-_HOMES: Mapping[type, frozenset[Channel]] = {
-    facts.Replied: frozenset({Channel.SHELL}),
-    facts.InputRequested: frozenset({Channel.STDIN}),
-    facts.KernelInfo: frozenset({Channel.SHELL, Channel.CONTROL}),
-}
-
-_DO: Mapping[type, Callable[[KernelSession, LiveRun, Any], None]] = {
-    actions.Append: KernelSession._append,
-    actions.SendExecute: KernelSession._send_execute,
-    actions.SendInput: KernelSession._send_input,
-    actions.RaiseBarrier: KernelSession._raise_barrier,
-    actions.Probe: KernelSession._probe,
-    actions.Interrupt: KernelSession._interrupt,
-    actions.Terminate: KernelSession._terminate,
-    actions.Kill: KernelSession._kill,
-    actions.SetTimer: KernelSession._set_timer,
-    actions.StopTimer: KernelSession._stop_timer,
-    actions.Release: KernelSession._release,
+_DO: Mapping[type, Callable[[Session, LiveRun, Any], None]] = {
+    actions.Append: Session._append,
+    actions.SetTimer: Session._set_timer,
+    actions.StopTimer: Session._stop_timer,
+    actions.Release: Session._release,
 }

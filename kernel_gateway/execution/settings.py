@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from kernel_gateway.execution.languages import COMMAND_KERNEL, LANGUAGES, Language
 from kernel_gateway.runs.log import LogLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     queue_bound: int = 1000  # runs that may wait for one kernel; above, 429
     max_kernels: int | None = None  # of the whole gateway; None: no limit
+    command_spec: str = COMMAND_KERNEL  # kernelspec for the steps of batch runs
+    sessions_dir: Path | None = None  # where sessions have their folders; None: none can be made
+    run_limit_s: float | None = None  # of a run that is executed by a call; None: no limit
+    archive_bytes: int = 2**31  # of what is downloaded as one archive; it is packed on our disk
     start_limit_s: float = 60.0  # for a kernel to come up
     shutdown_grace_s: float = 1.0  # between a polite shutdown and SIGTERM
     restart_limit: int = 5  # deaths in a row, no run having ended well between them
@@ -20,4 +30,6 @@ class EngineSettings:
     tail_chars: int = 2**21  # of a run's log kept in memory for its readers
     retention_s: float = 7 * 86_400.0  # of a run after its end; then its ID answers 410
     sweep_every_s: float = 300.0  # between two looks for runs whose retention is over
+    languages: tuple[Language, ...] = LANGUAGES
+    images: Mapping[str, str] = field(default_factory=dict)  # to a language or a kernelspec
     log: LogLimits = field(default_factory=LogLimits)

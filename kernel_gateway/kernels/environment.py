@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from kernel_gateway.kernels.settings import KernelSettings
 
+#: What a terminal's programs go by. A kernel has none, so what is said of ours would be wrong: its
+#: commands would colour their output and start pagers that wait for a key.
+_TERMINAL = {"TERM", "COLORTERM", "COLUMNS", "LINES", "PAGER", "GIT_PAGER", "MANPAGER"}
 _IPYKERNEL = {"ipykernel", "ipykernel_launcher"}
 _HISTORY = "--HistoryManager.enabled"
 
@@ -21,7 +24,7 @@ _HISTORY = "--HistoryManager.enabled"
 def kernel_environment(
     own: Mapping[str, str], requested: Mapping[str, str], settings: KernelSettings
 ) -> dict[str, str]:
-    """The gateway's own variables without its secrets, then those of the request.
+    """The gateway's own variables without its secrets and its terminal, then those of the request.
 
     The provisioner adds the kernelspec's, and fills its `${NAME}` from what is here: no secret.
     """
@@ -30,7 +33,9 @@ def kernel_environment(
 
 
 def _passes(name: str, settings: KernelSettings) -> bool:
-    return _matches(name, settings.env_passlist) and not _matches(name, settings.env_secrets)
+    if name in _TERMINAL or _matches(name, settings.env_secrets):
+        return False
+    return _matches(name, settings.env_passlist)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

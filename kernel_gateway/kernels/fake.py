@@ -14,7 +14,10 @@ waits when it is told to. It knows nothing of Python; its cells are scripts of o
     sleep                           wait until `FakeKernel.release()` or an interrupt
     late TEXT                       printed after the idle, with this cell as its parent
     ignore-interrupts               from here to the end of the cell
+    end CODE                        the cell ends as a program does: the reply has its exit code
     exit CODE · die SIGNAL          the process ends on the spot
+
+A completion knows the operations.
 
 It is in kernels/ and not in tests/ because it is shipped.
 """
@@ -73,6 +76,13 @@ class _Raised(Exception):
     def __init__(self, ename: str, evalue: str) -> None:
         self.ename = ename
         self.evalue = evalue
+
+
+class _Ended(Exception):
+    """What a cell did as a program: not an error that is shown."""
+
+    def __init__(self, exit_code: int) -> None:
+        self.exit_code = exit_code
 
 
 class _Interrupted(_Raised):
@@ -241,8 +251,9 @@ class FakeKernel:
 
     def _answer(self, request: Request) -> None:
         """What is not known is answered by an empty ok."""
-        known = request.msg_type == "kernel_info_request"
-        self._exchange(request, _INFO_REPLY if known else {"status": "ok"})
+        answers = {"kernel_info_request": _info_reply, "complete_request": _complete_reply}
+        answer = answers.get(request.msg_type, _empty_reply)
+        self._exchange(request, answer(request))
 
     def _exchange(self, request: Request, content: Mapping[str, Json]) -> None:
         parent = self.parent_of(request)
@@ -341,6 +352,8 @@ class _Cell:
             return error if self._kernel.behaviour.replies_to_interrupt else None
         except _Raised as raised:
             return self._error(raised)
+        except _Ended as ended:
+            return self._exit_reply(ended.exit_code)
         return {"status": "ok", "execution_count": self._count, "user_expressions": {}}
 
     async def _do(self, line: str) -> None:
@@ -361,6 +374,14 @@ class _Cell:
         }
         self._iopub("error", error)
         return {"status": "error", "execution_count": self._count, **error}
+
+    def _exit_reply(self, exit_code: int) -> Mapping[str, Json]:
+        self.failed = exit_code != 0
+        reply: dict[str, Json] = {"execution_count": self._count, "exit_code": exit_code}
+        if not self.failed:
+            return {"status": "ok", "user_expressions": {}, **reply}
+        error: dict[str, Json] = {"ename": "ExitCode", "evalue": str(exit_code), "traceback": []}
+        return {"status": "error", **error, **reply}
 
     def _finish(self, reply: Mapping[str, Json] | None) -> None:
         """In the order that was asked for; see `Order`."""
@@ -409,6 +430,9 @@ class _Cell:
     def _raise(self, rest: str) -> None:
         ename, _, evalue = rest.partition(" ")
         raise _Raised(ename, evalue)
+
+    def _end(self, code: str) -> None:
+        raise _Ended(int(code))
 
     def _add_late(self, text: str) -> None:
         self._late.append(f"{text}\n")
@@ -464,6 +488,7 @@ _SPEAKS: Mapping[str, Callable[[_Cell, str], None]] = {
     "update": _Cell._update,
     "clear": _Cell._clear,
     "raise": _Cell._raise,
+    "end": _Cell._end,
     "late": _Cell._add_late,
     "ignore-interrupts": _Cell._ignore_interrupts,
     "echo": _Cell._echo,
@@ -487,7 +512,7 @@ class FakeLauncher:
     def __init__(
         self,
         *,
-        specs: tuple[str, ...] = ("python3",),
+        specs: tuple[str, ...] = ("python3", "kernel-gateway-command"),
         behaviour: FakeBehaviour | None = None,
         gate: asyncio.Event | None = None,
     ) -> None:
@@ -539,6 +564,29 @@ def _of_a_start(how: KernelExit) -> KernelExit:
 
 def _reply_type(request: Request) -> str:
     return request.msg_type.removesuffix("_request") + "_reply"
+
+
+def _info_reply(request: Request) -> Mapping[str, Json]:
+    return _INFO_REPLY
+
+
+def _complete_reply(request: Request) -> Mapping[str, Json]:
+    """The operations that begin with the word before the cursor."""
+    end = request.content.get("cursor_pos")
+    before = str(request.content.get("code"))[: end if isinstance(end, int) else None]
+    word = before[before.rfind("\n") + 1 :]
+    matches: list[Json] = [name for name in (*_SPEAKS, *_WAITS) if name.startswith(word)]
+    return {
+        "status": "ok",
+        "matches": matches,
+        "cursor_start": len(before) - len(word),
+        "cursor_end": len(before),
+        "metadata": {},
+    }
+
+
+def _empty_reply(request: Request) -> Mapping[str, Json]:
+    return {"status": "ok"}
 
 
 def _bundle(text: str, display_id: str | None = None) -> dict[str, Json]:

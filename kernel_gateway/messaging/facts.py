@@ -80,11 +80,21 @@ class Replied:
     ename: str = ""
     evalue: str = ""
     traceback: tuple[str, ...] = ()
+    exit_code: int | None = None  # of a kernel whose cells are programs
 
     @property
     def aborted(self) -> bool:
         """The kernel did not run it, because of an error or interrupt before it."""
         return self.status in {"aborted", "abort"} and not self.ename
+
+
+@dataclass(frozen=True, slots=True)
+class Completions:
+    """The `complete_reply`: what could replace the text from `start` to `end`."""
+
+    matches: tuple[str, ...]
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,7 @@ Fact: TypeAlias = (
     | Raised
     | InputRequested
     | Replied
+    | Completions
     | KernelInfo
     | Welcome
 )
@@ -153,7 +164,7 @@ def _result(content: Mapping[str, Json]) -> Fact:
         data=_bundle(content),
         metadata=_object(content, "metadata"),
         display_id=_display_id(content),
-        execution_count=_count(content),
+        execution_count=_integer(content, "execution_count"),
         is_result=True,
     )
 
@@ -188,10 +199,19 @@ def _input_request(content: Mapping[str, Json]) -> Fact:
 def _execute_reply(content: Mapping[str, Json]) -> Fact:
     return Replied(
         status=_text(content, "status"),
-        execution_count=_count(content),
+        execution_count=_integer(content, "execution_count"),
         ename=_text(content, "ename", ""),
         evalue=_text(content, "evalue", ""),
         traceback=_lines(content, "traceback"),
+        exit_code=_integer(content, "exit_code"),
+    )
+
+
+def _complete_reply(content: Mapping[str, Json]) -> Fact:
+    return Completions(
+        matches=_lines(content, "matches"),
+        start=_integer(content, "cursor_start") or 0,
+        end=_integer(content, "cursor_end") or 0,
     )
 
 
@@ -218,6 +238,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Json]], Fact | None]] = {
     "error": _error,
     "input_request": _input_request,
     "execute_reply": _execute_reply,
+    "complete_reply": _complete_reply,
     "kernel_info_reply": _kernel_info_reply,
     "iopub_welcome": _welcome,
 }
@@ -259,8 +280,8 @@ def _display_id(content: Mapping[str, Json]) -> str | None:
     return clean_text(value) if isinstance(value, str) and value else None
 
 
-def _count(content: Mapping[str, Json]) -> int | None:
-    value = content.get("execution_count")
+def _integer(content: Mapping[str, Json], name: str) -> int | None:
+    value = content.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

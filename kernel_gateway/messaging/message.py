@@ -131,6 +131,16 @@ def execute_request(
     )
 
 
+def complete_request(msg_id: MsgId, code: str, cursor: int) -> Request:
+    """What could stand at `cursor`, counted in characters (not in UTF-16 units)."""
+    return Request(
+        channel=Channel.SHELL,
+        msg_id=msg_id,
+        msg_type="complete_request",
+        content={"code": code, "cursor_pos": cursor},
+    )
+
+
 def kernel_info_request(msg_id: MsgId, channel: Channel) -> Request:
     """The question every kernel answers: readiness, barrier and probe all ask it."""
     return Request(channel=channel, msg_id=msg_id, msg_type="kernel_info_request")

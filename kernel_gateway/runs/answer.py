@@ -9,7 +9,7 @@ alone, so that a lost answer can be made again. Statuses and console items: Back
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,7 @@ class Answer:
     is_password: bool | None  # with waiting-input
     prompt_id: int | None  # with waiting-input
     cursor: Cursor  # where the next answer begins
+    reason: records.Reason | None = None  # with finished: why it ended so
 
     @property
     def has_news(self) -> bool:
@@ -117,14 +118,14 @@ def answer(
             return _answer(run_id, console, Cursor(record.seq), status, record.body.exit_code)
         if isinstance(record.body, records.Completed):
             at = Cursor(record.seq)
-            return _answer(run_id, console, at, Status.FINISHED, record.body.exit_code)
+            return _finished(run_id, console, at, record.body)
     at = Cursor(log[-1].seq) if log else cursor
     return _at_the_end(run_id, console, at, standing)
 
 
 def _at_the_end(run_id: str, console: _Console, at: Cursor, standing: Standing) -> Answer:
     if standing.completed is not None:
-        return _answer(run_id, console, at, Status.FINISHED, standing.completed.exit_code)
+        return _finished(run_id, console, at, standing.completed)
     if standing.prompt_id is not None:
         return Answer(
             run_id=run_id,
@@ -136,6 +137,11 @@ def _at_the_end(run_id: str, console: _Console, at: Cursor, standing: Standing) 
             cursor=at,
         )
     return _answer(run_id, console, at, Status.CONTINUED)
+
+
+def _finished(run_id: str, console: _Console, at: Cursor, end: records.Completed) -> Answer:
+    told = _answer(run_id, console, at, Status.FINISHED, end.exit_code)
+    return replace(told, reason=end.reason)
 
 
 def _answer(

@@ -77,7 +77,19 @@ def failed(failure: Failure, plan: StepPlan, *, allow_stdin: bool) -> Ending:
     exit_code = status or EXIT_ERROR
     if plan.allow_error:
         return replace(DONE, exit_code=exit_code, step_outcome=StepOutcome.ALLOWED_ERROR)
-    reason = _error_reason(failure, plan, status, allow_stdin=allow_stdin)
+    reason = _error_reason(failure, status, allow_stdin=allow_stdin)
+    return Ending(Outcome.ERROR, reason, exit_code, StepOutcome.ERROR)
+
+
+def exited(exit_code: int, plan: StepPlan) -> Ending:
+    """What the end of a program means for the run."""
+    if exit_code == 0:
+        return DONE
+    if plan.allow_error:
+        return replace(DONE, exit_code=exit_code, step_outcome=StepOutcome.ALLOWED_ERROR)
+    code = "build_failed" if plan.phase == "build" else "exit_code"
+    message = f"The {plan.phase or 'program'} ended with exit code {exit_code}."
+    reason = Reason(code=code, message=message, exit_code=exit_code)
     return Ending(Outcome.ERROR, reason, exit_code, StepOutcome.ERROR)
 
 
@@ -122,14 +134,10 @@ def exit_status(failure: Failure) -> int | None:
     return EXIT_ERROR  # sys.exit("some text")
 
 
-def _error_reason(
-    failure: Failure, plan: StepPlan, status: int | None, *, allow_stdin: bool
-) -> Reason:
+def _error_reason(failure: Failure, status: int | None, *, allow_stdin: bool) -> Reason:
     if failure.ename == "StdinNotImplementedError" and not allow_stdin:
         return Reason(code="no_input", message="The code asked for input and none is given.")
     message = f"{failure.ename}: {failure.evalue}".strip(": ")[:MESSAGE_CHARS]
-    if plan.phase == "build":
-        return Reason(code="build_failed", message=message, exit_code=status)
     if status is not None:
         return Reason(code="exit_code", message=message, exit_code=status)
     return Reason(code="exception", message=message)

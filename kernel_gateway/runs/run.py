@@ -496,6 +496,8 @@ class Run:
         not_run = reply is None or reply.aborted
         if self._verdict is not None and (self._worked is not None or not_run):
             return ending.let_go(self._verdict, self._worked)
+        if reply is not None and reply.exit_code is not None:
+            return ending.exited(reply.exit_code, step.plan)
         if reply is not None and reply.status == "ok":
             step.failure = None  # an error that was shown, and not raised
             return ending.DONE

@@ -58,6 +58,7 @@ def _engine(settings: StoreSettings, begin: str, *pragmas: str) -> Engine:
     engine = create_engine(
         URL.create("sqlite+pysqlite", database=str(settings.folder / DATABASE)),
         connect_args={"timeout": settings.busy_timeout_s},
+        hide_parameters=True,  # in errors: they hold secrets and users' code
     )
 
     @event.listens_for(engine, "connect")

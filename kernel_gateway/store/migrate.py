@@ -24,6 +24,12 @@ def migrate(engine: Engine) -> None:
             _upgrade(connection, version)
 
 
+def revision(engine: Engine) -> str | None:
+    """None for an empty database. Raises `Refused` for one that is not ours."""
+    with engine.begin() as connection:
+        return _version(connection)
+
+
 def _version(connection: Connection) -> str | None:
     """None for an empty database."""
     tables = inspect(connection).get_table_names()

@@ -191,6 +191,7 @@ UPDATE_KEY = (
     .values({c: bindparam(c.name) for c in keys.c if c is not keys.c.access_key})
 )
 KEY = select(keys).where(keys.c.access_key == bindparam("access_key"))
+KEYS = select(keys).order_by(keys.c.created_at, keys.c.access_key)
 KEYS_OF_OWNER = (
     select(keys)
     .where(keys.c.owner == bindparam("owner"))

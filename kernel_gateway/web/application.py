@@ -8,19 +8,23 @@ from tornado.web import Application
 
 from kernel_gateway.web import health
 from kernel_gateway.web.auth import Hosts, Tokens
+from kernel_gateway.web.backendai.routes import routes as backendai_routes
 from kernel_gateway.web.handler import Calls, Door, NoSuchRoute, access_log
 from kernel_gateway.web.jupyter import kernels
 from kernel_gateway.web.runs import execute, log, runs
 
 if TYPE_CHECKING:
-    from kernel_gateway.service import Service
+    from kernel_gateway.service import Keys, Service
     from kernel_gateway.web.settings import WebSettings
 
+MAX_FRAME_BYTES = 16 * 2**20  # of a WebSocket, towards us
+
+#: Ours and Jupyter's; those of Backend.AI have a list of their own.
 ROUTES = [*health.ROUTES, *kernels.ROUTES, *execute.ROUTES, *runs.ROUTES, *log.ROUTES]
 
 
 def make_application(
-    service: Service, settings: WebSettings, *, version: str, calls: Calls
+    service: Service, settings: WebSettings, *, version: str, calls: Calls, keys: Keys
 ) -> Application:
     door = Door(
         service=service,
@@ -29,11 +33,16 @@ def make_application(
         settings=settings,
         version=version,
         calls=calls,
+        keys=keys,
     )
     arguments = {"door": door}
     return Application(
-        [(route, handler, arguments) for route, handler in ROUTES],
+        [
+            *((route, handler, arguments) for route, handler in ROUTES),
+            *backendai_routes(door),
+        ],
         default_handler_class=NoSuchRoute,
         default_handler_args=arguments,
         log_function=access_log,
+        websocket_max_message_size=MAX_FRAME_BYTES,
     )

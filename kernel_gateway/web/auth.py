@@ -53,6 +53,10 @@ class Tokens:
             )
         return Caller(owner, by_header=in_header is not None)
 
+    def spoken(self, request: HTTPServerRequest) -> bool:
+        """Whether the call brings a token at all, of whatever worth."""
+        return _token_in_header(request) is not None or bool(_token_in_query(request))
+
     def _owner(self, token: bytes) -> Owner | None:
         """Each token is compared in full, so that the time tells nothing."""
         found = None

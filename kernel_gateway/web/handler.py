@@ -32,7 +32,7 @@ from kernel_gateway.errors import (
 )
 from kernel_gateway.messaging.strict_json import Json, encode
 from kernel_gateway.web import render, schemas
-from kernel_gateway.web.auth import Hosts, Tokens, redacted
+from kernel_gateway.web.auth import Caller, Hosts, Tokens, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from tornado.http1connection import HTTP1Connection
 
-    from kernel_gateway.service import Owner, Service
+    from kernel_gateway.service import Keys, Owner, Service
     from kernel_gateway.web.settings import WebSettings
 
 log = logging.getLogger(__name__)
@@ -95,12 +95,15 @@ class Door:
     settings: WebSettings
     version: str
     calls: Calls
+    keys: Keys
 
 
 @stream_request_body
 class Handler(RequestHandler):
     #: Whether a body must say that it is JSON. Jupyter's clients do not always.
     needs_json_type: ClassVar[bool] = True
+
+    _turned_away: GatewayError | None = None
 
     def initialize(self, door: Door) -> None:
         self.door = door
@@ -122,19 +125,33 @@ class Handler(RequestHandler):
         for name, value in _HEADERS.items():
             self.set_header(name, value)
 
-    def prepare(self) -> None:
-        self._connection.stream.set_nodelay(True)
-        self._connection.set_max_body_size(_NO_LIMIT)
+    def prepare(self) -> Awaitable[None] | None:
+        self.take_over()
         try:
             self._admit()
         except GatewayError as fault:
-            if not self._body_follows():
-                raise
+            self.turn_away(fault)
+        return None
+
+    def take_over(self) -> None:
+        """Of Tornado what we do ourselves."""
+        self._connection.stream.set_nodelay(True)
+        self._connection.set_max_body_size(_NO_LIMIT)
+
+    def turn_away(self, fault: GatewayError) -> None:
+        """Before a body is read. Where none will come it is told when the request is complete:
+        Tornado closes a connection that is answered earlier, and does not say so."""
+        if self._body_follows():
             self._refuse(fault)
+        else:
+            self._turned_away = fault
 
     def _admit(self) -> None:
         self.door.hosts.check(self.request.host)
-        self._caller = self.door.tokens.caller(self.request)
+        self.admit(self.door.tokens.caller(self.request))
+
+    def admit(self, caller: Caller) -> None:
+        self._caller = caller
         self._check_trust()
         self._check_size(self._announced_size())
 
@@ -201,6 +218,8 @@ class Handler(RequestHandler):
             self.finish()  # refused before its body had come
             self._connection.close()
             return
+        if self._turned_away is not None:
+            raise self._turned_away
         verb = self.request.method or ""
         act = getattr(self, f"on_{verb.lower()}", None)
         if act is None:

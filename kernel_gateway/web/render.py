@@ -25,7 +25,7 @@ from kernel_gateway.service import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.view import Failure, Prompt, RunView, StepView
@@ -184,7 +184,7 @@ def answer_json(answer: Answer) -> dict[str, Json]:
         "runId": answer.run_id,
         "status": answer.status,
         "exitCode": answer.exit_code,
-        "console": [_console_json(item) for item in answer.console],
+        "console": console_json(answer.console),
         "options": _options_json(answer),
         "files": [],
         "cursor": _cursor_json(answer.cursor),
@@ -196,8 +196,11 @@ def _cursor_json(cursor: Cursor) -> Json:
     return str(cursor) if cursor.offset else cursor.seq
 
 
-def _console_json(item: ConsoleItem) -> Json:
-    return [item.type, item.value if isinstance(item.value, str) else list(item.value)]
+def console_json(console: Sequence[ConsoleItem]) -> list[Json]:
+    return [
+        [item.type, item.value if isinstance(item.value, str) else list(item.value)]
+        for item in console
+    ]
 
 
 def _options_json(answer: Answer) -> Json:

@@ -19,7 +19,14 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from kernel_gateway.errors import BadJson, InvalidField, TooLarge
 from kernel_gateway.messaging.strict_json import Json, clean_text
-from kernel_gateway.service import Cursor, ExecuteCall, ExecuteMode, KernelRequest, RunId
+from kernel_gateway.service import (
+    BatchCommands,
+    Cursor,
+    ExecuteCall,
+    ExecuteMode,
+    KernelRequest,
+    RunId,
+)
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -180,6 +187,8 @@ _SENTENCES: Mapping[str, Callable[[Any], str]] = {
     "format": lambda error: str(error.cause),
     "minimum": lambda error: f"must be at least {error.validator_value}",
     "maximum": lambda error: f"must be at most {error.validator_value}",
+    "minItems": lambda error: f"must have at least {error.validator_value}",
+    "maxItems": lambda error: f"must have at most {error.validator_value}",
     "not": lambda error: "stands beside its other spelling: send only one",
 }
 
@@ -199,6 +208,16 @@ _EXECUTE_OPTIONS: Schema = {
         "prompt_id": {"type": ["integer", "null"], "minimum": 1},
     },
 }
+_COMMAND: Schema = {"type": ["string", "null"], "format": "text"}
+_BATCH_OPTIONS: Schema = {
+    **_EXECUTE_OPTIONS,
+    "properties": {
+        **_EXECUTE_OPTIONS["properties"],
+        "clean": _COMMAND,
+        "build": _COMMAND,
+        "exec": _COMMAND,
+    },
+}
 _EXECUTE_FIELDS: Schema = {
     "mode": {"enum": [mode.value for mode in ExecuteMode]},
     "runId": {"type": ["string", "null"], "format": "run-id"},
@@ -208,6 +227,7 @@ _EXECUTE_FIELDS: Schema = {
 }
 _EXECUTE_NEEDS: Mapping[str, Sequence[str]] = {
     ExecuteMode.QUERY: ("code",),
+    ExecuteMode.BATCH: (),
     ExecuteMode.CONTINUE: ("runId",),
     ExecuteMode.INPUT: ("code", "runId"),
 }
@@ -219,12 +239,13 @@ def execute_schema(mode: str | None) -> Schema:
     One schema a mode and no `if` in any: each condition costs as much as all the fields.
     """
     needed = _EXECUTE_NEEDS[mode] if mode is not None else ()
+    options = _BATCH_OPTIONS if mode == ExecuteMode.BATCH else _EXECUTE_OPTIONS
     given = {name: {**_EXECUTE_FIELDS[name], "type": "string"} for name in needed}
     return {
         "type": "object",
         "additionalProperties": False,
         "required": ["mode", *needed],
-        "properties": {**_EXECUTE_FIELDS, **given},
+        "properties": {**_EXECUTE_FIELDS, "options": options, "opts": options, **given},
         "dependentSchemas": {"options": {"properties": {"opts": {"not": {}}}}},
     }
 
@@ -240,18 +261,32 @@ def execute_call(kernel_id: str, body: Mapping[str, Any], *, max_code_bytes: int
     """Raises `InvalidField` and `TooLarge`."""
     check(_execute_validator(body.get("mode")), body)
     code = body.get("code") or ""
-    if len(code.encode()) > max_code_bytes:
-        raise TooLarge(f"The code is longer than {max_code_bytes} bytes.", "code")
     options = _given(body.get("options") or body.get("opts") or {})
+    commands = BatchCommands(**{name: options.get(name) for name in ("clean", "build", "exec")})
+    check_code(code, commands, max_code_bytes)
     return ExecuteCall(
         kernel_id=kernel_id,
         mode=ExecuteMode(body["mode"]),
         run_id=body.get("runId"),
         code=code,
+        commands=commands,
         wait_s=float(options.get("wait", EXECUTE_WAIT_S)),
         after=Cursor.parse(options["after"]) if "after" in options else None,
         prompt_id=int(options["prompt_id"]) if "prompt_id" in options else None,
     )
+
+
+def check_code(code: str, commands: BatchCommands, most: int) -> None:
+    """Raises `TooLarge`."""
+    texts = {
+        "code": code,
+        "options.clean": commands.clean,
+        "options.build": commands.build,
+        "options.exec": commands.exec,
+    }
+    for name, text in texts.items():
+        if text and len(text.encode()) > most:
+            raise TooLarge(f"The code is longer than {most} bytes.", name)
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,16 @@ from kernel_gateway.service import LOCAL_OWNER, Owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackendAISettings:
+    #: Its routes are served below this path as well as at the root; empty: at the root alone.
+    base_path: str = ""
+    #: Calls that one key may make in 900 seconds.
+    rate_limit: int = 30_000
+    #: A stream of events says that it is there, in seconds.
+    keep_alive_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebSettings:
     #: Opens every route. Never empty.
     token: str = field(repr=False)  # a repr gets into logs
@@ -42,3 +52,5 @@ class WebSettings:
     header_timeout_s: float = 75.0
     #: A request whose body is not complete after so long is given up.
     body_timeout_s: float = 300.0
+    #: Of Backend.AI's API.
+    backendai: BackendAISettings = BackendAISettings()

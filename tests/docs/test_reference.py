@@ -10,9 +10,12 @@ import pytest
 from kernel_gateway import errors
 from kernel_gateway.runs.records import BODIES
 from kernel_gateway.web import application, schemas
+from kernel_gateway.web.backendai import routes as backendai
+from kernel_gateway.web.backendai.handler import Unknown
 
 ROOT = Path(__file__).parents[2]
 HTTP = (ROOT / "docs/reference/http.md").read_text()
+BACKENDAI = (ROOT / "docs/reference/backendai.md").read_text()
 
 #: They stand for a group, or never leave the process.
 NOT_TOLD = {
@@ -41,16 +44,23 @@ TOLD = sorted(
 
 
 def routes() -> list[str]:
-    return [re.sub(r"\([^)]*\)", "{id}", pattern) for pattern, _ in application.ROUTES]
+    known = [*application.ROUTES, *backendai.ROUTES]
+    return ["/", *(_readable(pattern) for pattern, handler in known if handler is not Unknown)]
+
+
+def _readable(pattern: str) -> str:
+    """As the reference writes it: `/kernel` is told once, and a name is an `{id}`."""
+    return re.sub(r"\(\[[^)]*\)", "{id}", pattern.replace("(?:session|kernel)", "session"))
 
 
 @pytest.mark.parametrize("route", routes())
 def test_every_route_has_a_heading(route: str) -> None:
-    assert re.search(rf"^### `(GET|POST|DELETE) {re.escape(route)}`$", HTTP, re.MULTILINE)
+    heading = rf"^### `(GET|POST|PATCH|DELETE) {re.escape(route)}`$"
+    assert re.search(heading, HTTP + BACKENDAI, re.MULTILINE)
 
 
 def test_every_heading_is_of_a_route() -> None:
-    headings = re.findall(r"^### `[A-Z]+ ([^`]+)`$", HTTP, re.MULTILINE)
+    headings = re.findall(r"^### `[A-Z]+ ([^`]+)`$", HTTP + BACKENDAI, re.MULTILINE)
     assert set(headings) == set(routes())
 
 

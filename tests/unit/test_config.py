@@ -17,16 +17,17 @@ from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.runs.log import LogLimits
 from kernel_gateway.store.settings import StoreSettings
-from kernel_gateway.web.settings import WebSettings
+from kernel_gateway.web.settings import BackendAISettings, WebSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 #: Settings, the class whose traits they come from, and what comes from elsewhere.
 PAIRS: list[tuple[type[Any], type[Configurable], set[str]]] = [
-    (WebSettings, config.Web, {"owner", "show_token"}),
+    (WebSettings, config.Web, {"backendai", "owner", "show_token"}),
+    (BackendAISettings, config.BackendAI, set()),
     (KernelSettings, config.Kernels, set()),
-    (EngineSettings, config.Runs, {"log"}),
+    (EngineSettings, config.Runs, {"languages", "images", "log", "sessions_dir"}),
     (LogLimits, config.Runs, set()),
     (StoreSettings, config.Store, {"folder"}),
 ]
@@ -83,6 +84,10 @@ def test_values_reach_their_settings(tmp_path: Path) -> None:
     assert read("Runs.line_bytes = 2048").engine.log.line_bytes == 2048
     assert read("Gateway.data_dir = '/x'").store.folder.as_posix() == "/x"
     assert read("Gateway.drain_s = 1").drain_s == 1.0
+    assert read("BackendAI.base_path = '/bai'").web.backendai.base_path == "/bai"
+    assert read("Languages.images = {'a': 'c'}").engine.images == {"a": "c"}
+    language = read("Languages.languages = {'python': {'kernelspec': 'x'}}").engine.languages[0]
+    assert (language.name, language.kernelspec) == ("python", "x")
 
 
 @pytest.mark.parametrize(
@@ -94,11 +99,17 @@ def test_values_reach_their_settings(tmp_path: Path) -> None:
         "Runs.queue_bound = 0",
         "Gateway.drain_s = -1.0",
         "Store.durability = 'some'",
+        "Languages.images = ['c']",
     ],
 )
 def test_a_value_that_cannot_be_is_an_error(line: str) -> None:
     with pytest.raises(TraitError):
         read(line)
+
+
+def test_a_language_that_cannot_be_is_refused() -> None:
+    with pytest.raises(Refused, match="needs a kernelspec"):
+        read("Languages.languages = {'new': {}}")
 
 
 def test_the_environment_stands_below_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

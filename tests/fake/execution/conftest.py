@@ -7,7 +7,7 @@ import contextlib
 import heapq
 import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,12 +18,15 @@ from kernel_gateway.kernels.fake import FakeBehaviour, FakeKernel, FakeLauncher
 from kernel_gateway.runs.events import Instant
 from kernel_gateway.service import (
     Answer,
+    BatchCommands,
     Cursor,
     ExecuteCall,
     ExecuteMode,
     KernelRequest,
     Owner,
     RunId,
+    SessionRequest,
+    SessionView,
 )
 from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
@@ -103,6 +106,7 @@ class Bench:
         after: Cursor | None = None,
         prompt_id: int | None = None,
         owner: Owner = ME,
+        **more: Any,
     ) -> Answer:
         call = ExecuteCall(
             kernel_id=kernel_id,
@@ -112,9 +116,26 @@ class Bench:
             wait_s=wait_s,
             after=after,
             prompt_id=prompt_id,
+            **more,
         )
         async with asyncio.timeout(HANG_LIMIT_S):
             return await self.service.execute(owner, call)
+
+    async def a_session(self, name: str | None = None, owner: Owner = ME) -> SessionView:
+        request = SessionRequest(image="python", name=name)
+        view = await self.service.create_session(owner, request)
+        await self.service.kernel_ready(owner, view.id)
+        return view
+
+    async def batch(self, session_id: str, run_id: str, **commands: str | None) -> Answer:
+        """The first answer of a batch run that is worth giving."""
+        return await self.call(
+            session_id,
+            run_id=run_id,
+            mode="batch",
+            wait_s=HANG_LIMIT_S,
+            commands=BatchCommands(**commands),
+        )
 
     async def run(self, kernel_id: str, code: str, run_id: str | None = None) -> Answer:
         """One call that waits for the end, or a prompt."""
@@ -169,8 +190,8 @@ def gate() -> asyncio.Event:
 
 
 @pytest.fixture
-def engine_settings() -> EngineSettings:
-    return EngineSettings()
+def engine_settings(tmp_path: Path) -> EngineSettings:
+    return EngineSettings(sessions_dir=tmp_path / "sessions")
 
 
 @pytest.fixture

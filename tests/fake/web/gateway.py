@@ -12,6 +12,7 @@ from urllib.parse import quote
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from kernel_gateway.execution.local import LocalService
+from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.kernels.fake import FakeKernel, FakeLauncher
 from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
@@ -32,8 +33,11 @@ JSON = {"Content-Type": "application/json"}
 class Gateway:
     """What a test holds in its hands."""
 
-    def __init__(self, server: Server, service: LocalService, launcher: FakeLauncher) -> None:
+    def __init__(
+        self, server: Server, service: LocalService, launcher: FakeLauncher, store: Store
+    ) -> None:
         self.service = service
+        self.store = store
         self.launcher = launcher
         self.port = server.port
         self._client = SimpleAsyncHTTPClient(force_instance=True, max_clients=100)
@@ -136,11 +140,12 @@ async def running_gateway(
     settings = settings or WebSettings(token=TOKEN, port=0)
     store = await Store.open(StoreSettings(folder=folder))
     launcher = FakeLauncher()
-    service = LocalService(launcher, store)
+    service = LocalService(launcher, store, EngineSettings(sessions_dir=folder / "sessions"))
     await service.start()
     server = Server(settings)
-    server.serve(make_application(service, settings, version="1.2.3", calls=Calls()))
-    gateway = Gateway(server, service, launcher)
+    application = make_application(service, settings, version="1.2.3", calls=Calls(), keys=service)
+    server.serve(application)
+    gateway = Gateway(server, service, launcher, store)
     try:
         yield gateway
     finally:

@@ -121,7 +121,7 @@ async def test_an_unknown_kernel_is_404(gateway: Gateway) -> None:
     ("body", "fields"),
     [
         ({}, {"mode"}),
-        ({"mode": "batch", "code": ""}, {"mode"}),
+        ({"mode": "complete", "code": ""}, {"mode"}),
         ({"mode": 5, "code": "x"}, {"mode"}),
         ({"mode": "query"}, {"code"}),
         ({"mode": "query", "code": None}, {"code"}),
@@ -163,8 +163,8 @@ async def test_all_faults_of_a_body_are_told(
 
 
 async def test_a_mode_that_does_not_exist_is_told_which_do(gateway: Gateway) -> None:
-    answer = await gateway.execute("k", mode="batch", code="")
-    assert answer.error["fields"] == {"mode": "must be one of query, continue, input"}
+    answer = await gateway.execute("k", mode="complete", code="")
+    assert answer.error["fields"] == {"mode": "must be one of query, batch, continue, input"}
 
 
 async def test_what_was_sent_is_never_in_the_error(gateway: Gateway) -> None:

@@ -59,6 +59,13 @@ def failed(ename: str = "ValueError", evalue: str = "no", number: int | None = 1
     return facts.Replied("error", number, ename, evalue, (f"{ename}: {evalue}",))
 
 
+def exited(exit_code: int, number: int = 1) -> facts.Replied:
+    """What a kernel whose cells are programs replies."""
+    if exit_code == 0:
+        return facts.Replied("ok", number, exit_code=0)
+    return facts.Replied("error", number, "ExitCode", str(exit_code), exit_code=exit_code)
+
+
 def died(signal: str | None = None, exit_code: int | None = None) -> events.KernelLost:
     return events.KernelLost(
         Reason(code="kernel_died", message="It died.", signal=signal, exit_code=exit_code)

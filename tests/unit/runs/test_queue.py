@@ -1,11 +1,11 @@
-"""Who is next on a kernel."""
+"""Who is next in a session."""
 
 from __future__ import annotations
 
 import pytest
 
 from kernel_gateway.errors import QueueFull
-from kernel_gateway.runs.queue import Queue, Slot
+from kernel_gateway.runs.queue import Queue
 
 
 def queue_of(*runs: str, bound: int = 1000) -> Queue[str]:
@@ -51,37 +51,14 @@ def test_a_full_queue_says_so_before_a_run_is_created() -> None:
     queue.check_room()
 
 
-def test_a_run_has_its_turn_while_its_kernel_starts() -> None:
-    queue = queue_of("a")
-    assert (Slot.STARTING, "a", Slot.STARTING) == (queue.slot, queue.admit(), queue.slot)
-    queue.kernel_up()
-    assert Slot.TAKEN == queue.slot
-    queue.release("a")
-    assert [Slot.IDLE] == [queue.slot]
-
-
-def test_a_slot_without_its_kernel_is_never_idle() -> None:
-    queue = queue_of("a")
-    queue.kernel_up()
+def test_who_waits_in_vain_is_taken_out_and_the_others_keep_their_order() -> None:
+    queue = queue_of("a1", "b1", "a2", "b2", "a3")
     queue.admit()
-    queue.kernel_gone()
-    seen = [queue.slot]
-    queue.release("a")
-    seen.append(queue.slot)
-    queue.kernel_up()
-    assert [Slot.STARTING, Slot.STARTING, Slot.IDLE] == [*seen, queue.slot]
-
-
-def test_a_closed_queue_gives_no_turn_and_back_who_waited() -> None:
-    queue = queue_of("a", "b", "c")
-    queue.kernel_up()
-    queue.admit()
-    assert ["b", "c"] == queue.close()
-    queue.release("a")
-    queue.put("d")
-    assert (Slot.CLOSED, None) == (queue.slot, queue.admit())
-    assert ["d"] == queue.close()
+    assert ["a2", "a3"] == queue.withdraw(lambda run: run.startswith("a"))
+    assert ("a1", 0, 1) == (queue.in_flight, queue.position("b1"), queue.position("b2"))
 
 
 def test_a_queue_shows_itself_in_a_log_line() -> None:
-    assert "<Queue STARTING waiting=2>" == repr(queue_of("a", "b"))
+    queue = queue_of("a", "b", "c")
+    queue.admit()
+    assert "<Queue in_flight='a' waiting=2>" == repr(queue)

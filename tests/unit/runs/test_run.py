@@ -20,6 +20,7 @@ from tests.unit.runs.driver import (
     OK,
     Played,
     died,
+    exited,
     failed,
     printed,
     raised,
@@ -499,10 +500,32 @@ def test_a_failed_build_ends_the_batch_with_its_exit_code() -> None:
         StepPlan(code="make", phase="build"), StepPlan(code="x", phase="exec"), mode=Mode.BATCH
     )
     run.ready()
-    told = run.says(BUSY, failed("SystemExit", "2"), IDLE)
+    told = run.says(BUSY, exited(2), IDLE)
     assert told.index("step 0 error") < told.index("build finished 2") < told.index("finished")
     assert ("error", "build_failed", 2) == run.end
     assert ["error", "not-run"] == run.steps
+    assert not any("ExitCode" in words for words in told)
+
+
+def test_a_program_that_fails_ends_its_run_with_its_exit_code_and_shows_nothing() -> None:
+    run = Played(StepPlan(code="./main", phase="exec"), mode=Mode.BATCH)
+    run.ready()
+    assert not any("ExitCode" in words for words in run.says(BUSY, exited(3), IDLE))
+    assert ("error", "exit_code", 3) == run.end
+
+
+def test_what_cannot_be_cleaned_away_is_no_reason_not_to_build() -> None:
+    run = Played(
+        StepPlan(code="make clean", phase="clean", allow_error=True),
+        StepPlan(code="make", phase="build"),
+        mode=Mode.BATCH,
+    )
+    run.ready()
+    told = run.says(BUSY, exited(2), IDLE)
+    assert told.index("clean finished 2") < told.index("execute m2 'make'")
+    run.says(BUSY, exited(0), IDLE)
+    assert ("ok", "done", 0) == run.end
+    assert ["allowed-error", "ok"] == run.steps
 
 
 # -- the kernel is gone ---------------------------------------------------------------------------

@@ -1,0 +1,479 @@
+"""One kernel of a session, over all its generations: started, spoken to, replaced when it dies.
+
+Knows messages, and what becomes of processes. Must not know queues, owners' rights, the web, or how
+a run decides (`runs/`). Each generation is listened to by an object of its own, so that a word of
+an old one is never taken for one of the new.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kernel_gateway.errors import KernelDead, MalformedMessage
+from kernel_gateway.execution.losses import DELETED, RESTARTED, reason_of
+from kernel_gateway.execution.tasks import Tasks
+from kernel_gateway.kernels.kernel import Generation, Kernel, KernelExit, Launcher, LaunchRequest
+from kernel_gateway.messaging import facts
+from kernel_gateway.messaging.facts import KernelInfo, fact_of
+from kernel_gateway.messaging.message import (
+    Channel,
+    Header,
+    Message,
+    MsgId,
+    Request,
+    complete_request,
+    execute_request,
+    input_reply,
+    kernel_info_request,
+)
+from kernel_gateway.runs import actions, events
+from kernel_gateway.runs.records import Reason
+from kernel_gateway.runs.state import RunState
+from kernel_gateway.service import KernelState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from pathlib import Path
+
+    from kernel_gateway.execution.clock import Clock, Handle
+    from kernel_gateway.execution.live import LiveRun
+    from kernel_gateway.execution.settings import EngineSettings
+    from kernel_gateway.kernels.kernel import KernelId
+
+log = logging.getLogger("kernel_gateway.execution")
+
+BARRIER_LIMIT_S = 1.0  # a kernel that does not answer on control by then has no such thread
+QUIET_S = 0.2  # then the barrier is iopub's silence
+QUIET_CAP_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What every generation of a kernel is started from."""
+
+    kernel_id: KernelId
+    spec_name: str
+    cwd: Path | None
+    env: Mapping[str, str]
+    start_limit_s: float
+
+
+class Host(Protocol):
+    """The session that a kernel works for."""
+
+    def in_flight_on(self, kernel: ManagedKernel) -> LiveRun | None:
+        """The run that has its turn, if it is this kernel's to execute."""
+
+    def feed(self, live: LiveRun, event: events.Event) -> None: ...
+
+    def touch(self) -> None:
+        """Something happened."""
+
+    def on_up(self, kernel: ManagedKernel) -> None:
+        """It can execute what waits for it."""
+
+    def on_closed(self, kernel: ManagedKernel, why: events.KernelLost) -> None:
+        """No generation will follow any more: what waits for it waits in vain."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """What one generation says, marked with the generation."""
+
+    kernel: ManagedKernel
+    generation: Generation
+
+    @property
+    def _current(self) -> bool:
+        return self.generation == self.kernel.generation
+
+    def on_ready(self, info: KernelInfo) -> None:
+        if self._current:
+            self.kernel._on_ready(info)
+
+    def on_message(self, message: Message) -> None:
+        if self._current:
+            self.kernel._on_message(message)
+
+    def on_dead(self, how: KernelExit) -> None:
+        if self._current:
+            self.kernel._on_dead(how)
+
+
+@dataclass(slots=True)
+class _Question:
+    """A request of ours and what follows when the awaited fact has come."""
+
+    awaited: type[facts.Fact]
+    then: Callable[[Any], None]
+    lost: Callable[[], None]  # the kernel has died: no answer will come
+
+
+class ManagedKernel:
+    """`<ManagedKernel 1f2e python3 gen=1 up>`."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        host: Host,
+        *,
+        launcher: Launcher,
+        settings: EngineSettings,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.recipe = recipe
+        self.generation = Generation(0)
+        self.is_up = False  # false while it is poisoned, too: it can never report idle then
+        self.closed_by: events.KernelLost | None = None  # set once no generation will follow
+        self.reason: str | None = None  # of a death or a failed start
+        self.info: KernelInfo | None = None
+        self._host = host
+        self._launcher = launcher
+        self._settings = settings
+        self._clock = clock
+        self._new_id = new_id
+        self._kernel: Kernel | None = None
+        self._last_iopub = clock.now()
+        self._routes: OrderedDict[MsgId, LiveRun] = OrderedDict()
+        self._questions: dict[MsgId, _Question] = {}
+        self._prompts: dict[MsgId, Header] = {}  # input requests, by the request they belong to
+        self._tasks = Tasks(f"kernel {recipe.kernel_id}")
+        self._settled = asyncio.Event()  # it is up, or will never be
+        self._restart_wanted = False
+        self._deleted = False
+        self._poisoned = False  # told to die for a run; may serve none after it
+        self._deaths = 0  # in a row
+        self._back_off: Handle | None = None
+        self._faults = 0
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed_by else "up" if self.is_up else "starting"
+        recipe = self.recipe
+        return (
+            f"<ManagedKernel {recipe.kernel_id[:4]} {recipe.spec_name} {self.generation} {state}>"
+        )
+
+    # -- its life ----------------------------------------------------------------------------------
+
+    def launch(self) -> None:
+        """Start the next generation; at once. Raises `KernelSpecNotFound`."""
+        self.generation = Generation(self.generation + 1)
+        self._poisoned = False
+        self.info = None
+        recipe = self.recipe
+        self._kernel = self._launcher.launch(
+            LaunchRequest(
+                kernel_id=recipe.kernel_id,
+                generation=self.generation,
+                spec_name=recipe.spec_name,
+                cwd=recipe.cwd,
+                env=recipe.env,
+                start_limit_s=recipe.start_limit_s,
+            ),
+            _Listener(self, self.generation),
+        )
+
+    def state(self, *, busy: bool) -> KernelState:
+        if self.closed_by is not None:
+            return KernelState.DEAD
+        if not self.is_up:
+            first = self.generation <= 1 and not self._restart_wanted and not self._poisoned
+            return KernelState.STARTING if first else KernelState.RESTARTING
+        return KernelState.BUSY if busy else KernelState.IDLE
+
+    async def ready(self) -> None:
+        """When it has come up. Raises `KernelDead` with the reason when it will not."""
+        await self._settled.wait()
+        self.check_alive()
+
+    def check_alive(self) -> None:
+        if self.closed_by is not None:
+            raise KernelDead(self.reason or "The kernel is dead.")
+
+    def restart(self) -> None:
+        """At once; the run in flight ends as lost when the old process is gone."""
+        self.check_alive()
+        if self._restart_wanted or self._kernel is None:
+            return  # it is on its way down or up already
+        self._restart_wanted = True
+        self._deaths = 0
+        self.is_up = False
+        self._settled.clear()
+        self._tasks.start(self._kernel.shutdown(self._settings.shutdown_grace_s))
+
+    def delete(self) -> None:
+        """No generation follows. The process is still there: await `gone`."""
+        if not self._deleted:
+            self._deleted = True
+            self._close(DELETED)
+
+    async def gone(self, grace_s: float) -> None:
+        """Returns when the process is gone and its run has its end."""
+        if self._kernel is not None:
+            await self._kernel.shutdown(grace_s)
+        self._end_in_flight(DELETED)
+        await self._tasks.join()
+
+    def released(self) -> None:
+        """A run of it is over."""
+        if self._kernel is None:
+            return
+        if self._poisoned:
+            self._tasks.start(self._kernel.kill())  # it survived what was meant to end it
+        else:
+            self._deaths = 0
+
+    def _on_ready(self, info: KernelInfo) -> None:
+        if self._deleted or self._restart_wanted:
+            return  # it is on its way down already
+        self.info = info
+        self.reason = None
+        self.is_up = True
+        self._settled.set()
+        self._host.on_up(self)
+
+    def _on_dead(self, how: KernelExit) -> None:
+        """Everything it had still sent has been told before."""
+        self._kernel = None
+        self._forget_questions()
+        self._prompts.clear()
+        self.is_up = False
+        self._host.touch()
+        reason = self._reason_of(how)
+        if self.closed_by is None and how.start_fault is not None and not self._restart_wanted:
+            self._close(reason)
+        self._end_in_flight(reason)
+        if self.closed_by is None:
+            self._replace(reason)
+
+    def _reason_of(self, how: KernelExit) -> Reason:
+        if self._deleted:
+            return DELETED
+        return RESTARTED if self._restart_wanted else reason_of(how)
+
+    def _end_in_flight(self, reason: Reason) -> None:
+        """But for a run that only waits for a kernel, when another generation will come."""
+        live = self._host.in_flight_on(self)
+        waits = live is not None and live.machine.state is RunState.STARTING
+        if live is not None and not (waits and self.closed_by is None):
+            self._host.feed(live, events.KernelLost(reason, deleted=self._deleted))
+
+    def _replace(self, reason: Reason) -> None:
+        """Start the next generation, later and later when they die one after the other."""
+        asked, self._restart_wanted = self._restart_wanted, False
+        self._deaths += 0 if asked or self._poisoned else 1
+        if self._deaths > self._settings.restart_limit:
+            text = f"{reason.message} It died {self._deaths} times in a row."
+            self._close(Reason(code=reason.code, message=text, signal=reason.signal))
+        elif self._deaths <= 1:
+            self._relaunch()
+        else:
+            delay = self._settings.restart_backoff_s * 2 ** (self._deaths - 2)
+            delay = min(delay, self._settings.restart_backoff_most_s)
+            self._back_off = self._clock.call_later(delay, self._relaunch)
+
+    def _relaunch(self) -> None:
+        self._back_off = None
+        self._settled.clear()
+        try:
+            self.launch()
+        except Exception as fault:  # the kernelspec is gone, or its provisioner fails
+            log.warning("%r cannot be started again: %s", self, fault)
+            message = f"The kernel could not be started again: {fault}"
+            self._close(Reason(code="kernel_start_failed", message=message))
+
+    def _close(self, reason: Reason) -> None:
+        self.reason = reason.message
+        self.closed_by = events.KernelLost(reason, deleted=self._deleted)
+        self.is_up = False
+        if self._back_off is not None:
+            self._back_off.cancel()
+            self._back_off = None
+        self._host.on_closed(self, self.closed_by)
+        if self._kernel is None:
+            self._end_in_flight(reason)
+        self._settled.set()
+
+    # -- what a run wants of it --------------------------------------------------------------------
+
+    def perform(self, live: LiveRun, action: actions.Action) -> None:
+        _DO[type(action)](self, live, action)
+
+    def _send_execute(self, live: LiveRun, action: actions.SendExecute) -> None:
+        self._routes[action.msg_id] = live
+        while len(self._routes) > self._settings.recent_runs:
+            self._routes.popitem(last=False)
+        self._send(execute_request(action.msg_id, action.code, allow_stdin=action.allow_stdin))
+
+    def _send_input(self, live: LiveRun, action: actions.SendInput) -> None:
+        prompt = self._prompts.pop(action.msg_id, None)
+        self._send(input_reply(self._new_msg_id(), action.value, parent=prompt))
+
+    def _send(self, request: Request) -> None:
+        if self._kernel is not None:
+            self._kernel.send(request)
+
+    def _interrupt(self, live: LiveRun, action: actions.Interrupt) -> None:
+        if self._kernel is not None:
+            self._tasks.start(self._kernel.interrupt())
+
+    def _terminate(self, live: LiveRun, action: actions.Terminate) -> None:
+        if self._kernel is not None:
+            self._poison(self._kernel.terminate())
+
+    def _kill(self, live: LiveRun, action: actions.Kill) -> None:
+        if self._kernel is not None:
+            self._poison(self._kernel.kill())
+
+    def _poison(self, end: Coroutine[Any, Any, None]) -> None:
+        self._poisoned = True
+        self._settled.clear()
+        self.is_up = False
+        self._tasks.start(end)
+
+    # -- what it says ------------------------------------------------------------------------------
+
+    def _on_message(self, message: Message) -> None:
+        if message.channel is Channel.IOPUB:
+            self._last_iopub = self._clock.now()
+        parent = message.parent_id
+        if parent is None:
+            return
+        question = self._questions.get(parent)
+        live = self._routes.get(parent)
+        if question is None and live is None:
+            return
+        fact = self._fact_of(message)
+        if fact is None:
+            return
+        if question is not None:
+            self._answered(parent, question, fact)
+        elif live is not None:
+            self._heard(live, parent, fact, message)
+
+    def _fact_of(self, message: Message) -> facts.Fact | None:
+        """The fact, if it came over the channel where such facts are at home."""
+        try:
+            fact = fact_of(message)
+        except MalformedMessage as fault:
+            self._faults += 1
+            if self._faults & (self._faults - 1) == 0:  # the first, and at each power of two
+                log.warning("%r: %d malformed messages: %s", self, self._faults, fault)
+            return None
+        home = _HOMES.get(type(fact), frozenset({Channel.IOPUB}))
+        return fact if message.channel in home else None
+
+    def _heard(self, live: LiveRun, parent: MsgId, fact: facts.Fact, message: Message) -> None:
+        self._host.touch()
+        if isinstance(fact, facts.InputRequested):
+            self._prompts[parent] = message.header
+        self._host.feed(live, events.KernelSaid(parent, fact))
+
+    # -- questions of ours -------------------------------------------------------------------------
+
+    def _probe(self, live: LiveRun, action: actions.Probe) -> None:
+        """Is the kernel well? Then the reply it has not sent will not come."""
+        self._ask_info(
+            facts.KernelInfo,
+            lambda: self._host.feed(live, events.ProbeAnswered(action.msg_id)),
+        )
+
+    def _raise_barrier(self, live: LiveRun, action: actions.RaiseBarrier) -> None:
+        """Its idle comes over the socket of the output, behind all that was printed before."""
+        passed = False
+
+        def passes() -> None:
+            nonlocal passed
+            if not passed:
+                passed = True
+                self._host.feed(live, events.BarrierPassed(action.msg_id, action.prompt))
+
+        self._ask_info(facts.Idle, passes)
+        deadline = self._clock.now().mono + BARRIER_LIMIT_S + QUIET_CAP_S
+
+        def look() -> None:
+            now = self._clock.now().mono
+            if passed or live.machine.finished:
+                return
+            if now >= deadline or now - self._last_iopub.mono >= QUIET_S:
+                passes()
+            else:
+                self._clock.call_later(QUIET_S, look)
+
+        self._clock.call_later(BARRIER_LIMIT_S, look)
+
+    def _ask_info(self, awaited: type[Any], then: Callable[[], None]) -> None:
+        request = kernel_info_request(self._new_msg_id(), Channel.CONTROL)
+        self._ask(request, _Question(awaited, lambda fact: then(), lost=_nothing))
+
+    async def completions(self, code: str, cursor: int, limit_s: float) -> facts.Completions | None:
+        """None when there is no answer in time, or the kernel dies meanwhile."""
+        told: asyncio.Future[facts.Completions | None] = asyncio.get_running_loop().create_future()
+        request = complete_request(self._new_msg_id(), code, cursor)
+        self._ask(
+            request,
+            _Question(
+                facts.Completions,
+                then=lambda fact: _settle(told, fact),
+                lost=lambda: _settle(told, None),
+            ),
+        )
+        over = self._clock.call_later(limit_s, lambda: _settle(told, None))
+        try:
+            return await told
+        finally:
+            over.cancel()
+            self._questions.pop(request.msg_id, None)
+
+    def warm_completions(self, code: str) -> None:
+        """The answer is of no interest: the next one will come sooner."""
+        self._send(complete_request(self._new_msg_id(), code, len(code)))
+
+    def _ask(self, request: Request, question: _Question) -> None:
+        self._questions[request.msg_id] = question
+        self._send(request)
+
+    def _forget_questions(self) -> None:
+        questions, self._questions = self._questions, {}
+        for question in questions.values():
+            question.lost()
+
+    def _answered(self, msg_id: MsgId, question: _Question, fact: facts.Fact) -> None:
+        if isinstance(fact, question.awaited):
+            del self._questions[msg_id]
+            question.then(fact)
+
+    def _new_msg_id(self) -> MsgId:
+        return MsgId(self._new_id())
+
+
+def _nothing() -> None:
+    pass
+
+
+def _settle(told: asyncio.Future[Any], value: object) -> None:
+    if not told.done():
+        told.set_result(value)
+
+
+_HOMES: Mapping[type, frozenset[Channel]] = {
+    facts.Replied: frozenset({Channel.SHELL}),
+    facts.Completions: frozenset({Channel.SHELL}),
+    facts.InputRequested: frozenset({Channel.STDIN}),
+    facts.KernelInfo: frozenset({Channel.SHELL, Channel.CONTROL}),
+}
+
+_DO: Mapping[type, Callable[[ManagedKernel, LiveRun, Any], None]] = {
+    actions.SendExecute: ManagedKernel._send_execute,
+    actions.SendInput: ManagedKernel._send_input,
+    actions.RaiseBarrier: ManagedKernel._raise_barrier,
+    actions.Probe: ManagedKernel._probe,
+    actions.Interrupt: ManagedKernel._interrupt,
+    actions.Terminate: ManagedKernel._terminate,
+    actions.Kill: ManagedKernel._kill,
+}

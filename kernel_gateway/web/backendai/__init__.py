@@ -1,0 +1,1 @@
+"""The user API of Backend.AI, as its own client speaks it, over the one engine."""

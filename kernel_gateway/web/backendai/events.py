@@ -1,0 +1,100 @@
+"""`GET /events/session`: what happens to sessions, as server-sent events, while somebody reads.
+
+The client asks again when a stream ends, unless the last event was `server_close`; and it takes a
+block of lines without `data` for an event with none, so `retry` goes along with the first one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
+
+from tornado.iostream import StreamClosedError
+
+from kernel_gateway.messaging.strict_json import encode
+from kernel_gateway.service import SessionEventName
+from kernel_gateway.web.backendai import render, schemas
+from kernel_gateway.web.backendai.handler import BackendAIHandler, close_iterator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+
+    from kernel_gateway.messaging.strict_json import Json
+    from kernel_gateway.service import SessionEvent
+
+RETRY_MS = 5000
+KEEP_ALIVE = b": still here\n\n"
+_LAST = {SessionEventName.TERMINATED, SessionEventName.CANCELLED}
+
+
+class Events(BackendAIHandler):
+    _told = 0
+
+    async def on_get(self) -> None:
+        wanted = schemas.listening(self.request.query_arguments)
+        session_id = None
+        if wanted.name_or_id is not None:
+            session_id = (await self.session(wanted.name_or_id)).id
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("X-Accel-Buffering", "no")  # a proxy would keep it to itself
+        events = self.service.session_events(self.owner, session_id)
+        try:
+            await self.flush()  # it is open, even while nothing happens
+            last = await self._relay(events, wanted.scope)
+            if session_id is not None and last in _LAST:
+                await self._tell("server_close", {})
+        except (StreamClosedError, asyncio.CancelledError):
+            if not self._gone:
+                raise
+        finally:
+            await close_iterator(events)
+
+    async def _relay(
+        self, events: AsyncIterator[SessionEvent], scope: str
+    ) -> SessionEventName | None:
+        """Until there are no more of them; gives the last."""
+        last = None
+        async with aclosing(self._in_time(events)) as paced:
+            async for event in paced:
+                if event is not None:
+                    last = event.event
+                    for name, data in render.event_blocks(event, scope, self.access_key):
+                        await self._tell(name, data)
+                elif await self.still_welcome():
+                    self.write(KEEP_ALIVE)
+                    await self.flush()
+                else:
+                    return None
+        return last
+
+    async def _in_time(
+        self, events: AsyncIterator[SessionEvent]
+    ) -> AsyncGenerator[SessionEvent | None, None]:
+        """The events, and None wherever none has come for a while."""
+        coming = asyncio.ensure_future(_next(events))
+        try:
+            while True:
+                done, _ = await self.held(asyncio.wait({coming}, timeout=self.desk.keep_alive_s))
+                event = coming.result() if done else None
+                if done and event is None:
+                    return
+                if done:
+                    coming = asyncio.ensure_future(_next(events))
+                yield event
+        finally:
+            coming.cancel()
+            with suppress(asyncio.CancelledError):
+                await coming
+
+    async def _tell(self, name: str, data: Mapping[str, Json]) -> None:
+        lines = [f"event: {name}", f"data: {encode(data).decode()}"]
+        if not self._told:
+            lines.insert(1, f"retry: {RETRY_MS}")
+        self._told += 1
+        self.write("\n".join(lines) + "\n\n")
+        await self.flush()
+
+
+async def _next(events: AsyncIterator[SessionEvent]) -> SessionEvent | None:
+    return await anext(events, None)
