@@ -35,4 +35,4 @@ constraints: ## write constraints.txt anew, from the newest versions that pyproj
 	@mv constraints.new constraints.txt
 
 clean: ## remove .venv and what the tools leave behind
-	@rm -rf .venv out dist htmlcov .coverage .hypothesis .*_cache
+	@rm -rf .venv .clients out dist htmlcov .coverage .hypothesis .*_cache

@@ -159,17 +159,21 @@ class SessionView:
 
 
 class SessionEventName(StrEnum):
-    """What happens to a session, in this order; the last but one may repeat with restarts."""
+    """What happens to a session, in this order and each once."""
 
     ENQUEUED = "enqueued"
     SCHEDULED = "scheduled"
     PREPARING = "preparing"
     CREATING = "creating"
     STARTED = "started"
-    RESTARTING = "restarting"
     TERMINATING = "terminating"
     TERMINATED = "terminated"
     CANCELLED = "cancelled"  # it never came up
+
+    @property
+    def is_last(self) -> bool:
+        """Nothing more is told of the session, but that it was ended."""
+        return self in {SessionEventName.TERMINATED, SessionEventName.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from kernel_gateway.command_kernel.console import Console, Source
 from kernel_gateway.command_kernel.proc import can_see
 from kernel_gateway.command_kernel.processes import ProcessSession
 from kernel_gateway.command_kernel.terminal import InputTerminal, Terminal, typed
-from kernel_gateway.command_kernel.waiting import Lookout, Sleeper, find_sleeper
+from kernel_gateway.command_kernel.waiting import Lookout, Sleeper, sleepers, to_be_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,6 +61,7 @@ class Cell:
         self._leader_ended = False
         self._lookout = Lookout(self._clock())
         self._asked = False  # and not answered
+        self._printed = False  # since the last question
         self._sleeper: Sleeper | None = None  # who was asked for last
         self._untyped = b""  # of the last answer
         self._sip_s = FIRST_SIP_S
@@ -161,6 +162,7 @@ class Cell:
         data = self._outputs[source].read()
         if data:
             now = self._clock()
+            self._printed = True
             self._console.feed(source, data, now)
             self._lookout.disturbed(now)
             self._news.set()
@@ -190,7 +192,7 @@ class Cell:
 
     @property
     def _looks(self) -> bool:
-        return self._ask is not None and not self._asked and not self._untyped
+        return self._ask is not None and not self._untyped
 
     def _look(self) -> None:
         began = self._clock()
@@ -203,13 +205,13 @@ class Cell:
     def _found_sleeper(self, now: float) -> Sleeper | None:
         if not self._processes or not self._input.is_taken:
             return None
-        return find_sleeper(
+        found = sleepers(
             self._processes.members(),
             self._input.device,
             self._input.modes,
             self._lookout.quiet_s(now),
-            self._sleeper,
         )
+        return to_be_asked(found, self._sleeper, is_open=self._asked, printed=self._printed)
 
     def _ask_for(self, sleeper: Sleeper) -> None:
         """It sleeps, so all of its prompt is in the terminals."""
@@ -220,6 +222,7 @@ class Cell:
         for stream, text in pieces:
             self._show(stream, text)
         self._asked = True
+        self._printed = False
         self._sleeper = sleeper
         self._ask(prompt, hides_input)
 

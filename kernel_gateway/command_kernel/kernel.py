@@ -20,9 +20,6 @@ from kernel_gateway.command_kernel.wire import PROTOCOL_VERSION, Content, Reques
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-#: At a shutdown, for the killed command to be told of.
-_PARTING_S = 2.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:

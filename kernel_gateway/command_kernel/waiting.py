@@ -26,7 +26,7 @@ from kernel_gateway.command_kernel.proc import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from kernel_gateway.command_kernel.terminal import Modes
 
@@ -68,16 +68,28 @@ class Lookout:
         return now - self._quiet_since
 
 
-def find_sleeper(
-    pids: Iterable[int], device: int, modes: Modes, quiet_s: float, known: Sleeper | None
+def sleepers(pids: Iterable[int], device: int, modes: Modes, quiet_s: float) -> list[Sleeper]:
+    """All sleeps in which these processes wait for the terminal."""
+    return [
+        Sleeper(thread, switches_of(thread))
+        for thread in threads_of(pids)
+        if _waits(thread, device, modes, quiet_s)
+    ]
+
+
+def to_be_asked(
+    found: Sequence[Sleeper], last: Sleeper | None, *, is_open: bool, printed: bool
 ) -> Sleeper | None:
-    """The sleep in which one of these processes waits for the terminal, other than `known`."""
-    for thread in threads_of(pids):
-        if _waits(thread, device, modes, quiet_s):
-            sleeper = Sleeper(thread, switches_of(thread))
-            if sleeper != known:
-                return sleeper
-    return None
+    """For whom there is to be a question, after the one for `last`.
+
+    While that one is open it holds as long as its thread waits: another sleep of it alone may come
+    from a signal or a timer, and only with something `printed` is it another prompt.
+    """
+    if is_open and last in found:
+        return None
+    if is_open and not printed and any(last and one.thread == last.thread for one in found):
+        return None
+    return next((one for one in found if one != last), None)
 
 
 def _waits(thread: Thread, device: int, modes: Modes, quiet_s: float) -> bool:

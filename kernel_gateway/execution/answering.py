@@ -27,7 +27,7 @@ PAGE = 1000  # records read at once
 async def answer_call(found: Found, call: ExecuteCall, clock: Clock, deadline: float) -> Answer:
     """The first answer worth giving, or what there is at the deadline (of the monotonic clock)."""
     start = call.after
-    if start is None and call.mode is ExecuteMode.QUERY:
+    if start is None and call.mode in {ExecuteMode.QUERY, ExecuteMode.BATCH}:
         start = Cursor()  # a call that is repeated is told from the beginning
     while True:
         async with _turn(found, start):

@@ -60,6 +60,9 @@ _OF_THE_PATH = frozenset(
     }
 )
 
+#: Files of one listing: it becomes one answer, made in one go.
+LISTED = 10_000
+
 #: Rounds of a removal: something may still have been writing during the first.
 _ROUNDS = 3
 
@@ -121,7 +124,10 @@ class SessionFolder:
             self._opened() as top,
             _descriptor(_descend(top, parts)) as folder,
         ):
-            entries = filter(None, (_entry(folder, name) for name in _names(folder)))
+            names = _names(folder)
+            if len(names) > LISTED:
+                raise TooLarge(f"There are {len(names)} files in it; {LISTED} can be listed.")
+            entries = filter(None, (_entry(folder, name) for name in names))
             return FileListing(path=self.path.joinpath(*parts), entries=tuple(entries))
 
     def check(self, path: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kernel_gateway.errors import KernelDead, MalformedMessage
-from kernel_gateway.execution.losses import DELETED, RESTARTED, reason_of
+from kernel_gateway.execution.losses import DELETED, RESTARTED, not_launched, reason_of
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.kernels.kernel import Generation, Kernel, KernelExit, Launcher, LaunchRequest
 from kernel_gateway.messaging import facts
@@ -49,6 +49,8 @@ log = logging.getLogger("kernel_gateway.execution")
 BARRIER_LIMIT_S = 1.0  # a kernel that does not answer on control by then has no such thread
 QUIET_S = 0.2  # then the barrier is iopub's silence
 QUIET_CAP_S = 2.0
+
+NEVER = Generation(0)  # of a kernel that was not launched yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,7 @@ class _Question:
     awaited: type[facts.Fact]
     then: Callable[[Any], None]
     lost: Callable[[], None]  # the kernel has died: no answer will come
+    live: LiveRun | None = None  # the run that it is about: void when that is over
 
 
 class ManagedKernel:
@@ -127,7 +130,7 @@ class ManagedKernel:
         new_id: Callable[[], str],
     ) -> None:
         self.recipe = recipe
-        self.generation = Generation(0)
+        self.generation = NEVER
         self.is_up = False  # false while it is poisoned, too: it can never report idle then
         self.closed_by: events.KernelLost | None = None  # set once no generation will follow
         self.reason: str | None = None  # of a death or a failed start
@@ -160,9 +163,14 @@ class ManagedKernel:
 
     # -- its life ----------------------------------------------------------------------------------
 
-    def launch(self) -> None:
-        """Start the next generation; at once. Raises `KernelSpecNotFound`."""
-        self.generation = Generation(self.generation + 1)
+    def launch(self, *, after: Generation = NEVER) -> None:
+        """Start the next generation; at once. Raises `KernelSpecNotFound`.
+
+        `after`: of another kernel, whose place this one takes.
+        """
+        if self.closed_by is not None:
+            return
+        self.generation = Generation(max(self.generation, after) + 1)
         self._poisoned = False
         self.info = None
         recipe = self.recipe
@@ -198,6 +206,11 @@ class ManagedKernel:
     def restart(self) -> None:
         """At once; the run in flight ends as lost when the old process is gone."""
         self.check_alive()
+        if self._back_off is not None:  # no need to wait any longer
+            self._back_off.cancel()
+            self._deaths = 0
+            self._relaunch()
+            return
         if self._restart_wanted or self._kernel is None:
             return  # it is on its way down or up already
         self._restart_wanted = True
@@ -219,8 +232,11 @@ class ManagedKernel:
         self._end_in_flight(DELETED)
         await self._tasks.join()
 
-    def released(self) -> None:
+    def released(self, live: LiveRun) -> None:
         """A run of it is over."""
+        self._prompts.clear()
+        for msg_id in [one for one, asked in self._questions.items() if asked.live is live]:
+            del self._questions[msg_id]
         if self._kernel is None:
             return
         if self._poisoned:
@@ -243,6 +259,8 @@ class ManagedKernel:
         self._forget_questions()
         self._prompts.clear()
         self.is_up = False
+        if self.closed_by is None:
+            self._settled.clear()
         self._host.touch()
         reason = self._reason_of(how)
         if self.closed_by is None and how.start_fault is not None and not self._restart_wanted:
@@ -279,13 +297,11 @@ class ManagedKernel:
 
     def _relaunch(self) -> None:
         self._back_off = None
-        self._settled.clear()
         try:
             self.launch()
         except Exception as fault:  # the kernelspec is gone, or its provisioner fails
             log.warning("%r cannot be started again: %s", self, fault)
-            message = f"The kernel could not be started again: {fault}"
-            self._close(Reason(code="kernel_start_failed", message=message))
+            self._close(not_launched(fault))
 
     def _close(self, reason: Reason) -> None:
         self.reason = reason.message
@@ -379,6 +395,7 @@ class ManagedKernel:
     def _probe(self, live: LiveRun, action: actions.Probe) -> None:
         """Is the kernel well? Then the reply it has not sent will not come."""
         self._ask_info(
+            live,
             facts.KernelInfo,
             lambda: self._host.feed(live, events.ProbeAnswered(action.msg_id)),
         )
@@ -393,7 +410,7 @@ class ManagedKernel:
                 passed = True
                 self._host.feed(live, events.BarrierPassed(action.msg_id, action.prompt))
 
-        self._ask_info(facts.Idle, passes)
+        self._ask_info(live, facts.Idle, passes)
         deadline = self._clock.now().mono + BARRIER_LIMIT_S + QUIET_CAP_S
 
         def look() -> None:
@@ -407,9 +424,9 @@ class ManagedKernel:
 
         self._clock.call_later(BARRIER_LIMIT_S, look)
 
-    def _ask_info(self, awaited: type[Any], then: Callable[[], None]) -> None:
+    def _ask_info(self, live: LiveRun, awaited: type[Any], then: Callable[[], None]) -> None:
         request = kernel_info_request(self._new_msg_id(), Channel.CONTROL)
-        self._ask(request, _Question(awaited, lambda fact: then(), lost=_nothing))
+        self._ask(request, _Question(awaited, lambda fact: then(), lost=_nothing, live=live))
 
     async def completions(self, code: str, cursor: int, limit_s: float) -> facts.Completions | None:
         """None when there is no answer in time, or the kernel dies meanwhile."""

@@ -1,13 +1,12 @@
 """The service in process: who may see what, which run a call means, how long it waits.
 
-Knows owners, kernels and runs by name. Must not know messages (`session.py`) or how a run decides
+Knows owners, sessions and runs by name. Must not know messages (`kernel.py`) or how a run decides
 (`runs/`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import uuid
@@ -77,7 +76,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kernel_gateway.execution")
 
-CLOSE_LIMIT_S = 2.0  # for what is written last
 STORE_LIMIT_S = 10.0  # for a new run to be stored; after that the caller is told to come back
 
 
@@ -110,7 +108,7 @@ class LocalService:
             self._settings,
             clock=self._clock,
             new_id=new_id,
-            tasks=self._tasks,
+            check_open=self._check_open,
         )
         self._draining = False
 
@@ -153,10 +151,7 @@ class LocalService:
         A busy kernel has `grace_s` to end by itself; None: the configured grace.
         """
         self._draining = True
-        rows = await self._sessions.end_all(grace_s)
-        with contextlib.suppress(TimeoutError):  # the disk takes nothing: the store will say so
-            async with asyncio.timeout(CLOSE_LIMIT_S):
-                await self._store.write(*rows)
+        await self._sessions.close(grace_s)
         await self._tasks.cancel()
 
     async def _sweep_for_ever(self) -> None:
@@ -184,7 +179,6 @@ class LocalService:
         )
 
     async def create_kernel(self, owner: Owner, request: KernelRequest) -> KernelInfoView:
-        self._check_open()
         return self._sessions.make_kernel(owner, request).view()
 
     async def kernels(self, owner: Owner) -> list[KernelInfoView]:
@@ -217,7 +211,6 @@ class LocalService:
     # -- sessions ----------------------------------------------------------------------------------
 
     async def create_session(self, owner: Owner, request: SessionRequest) -> SessionView:
-        self._check_open()
         session, created = await self._sessions.make(owner, request)
         return self._sessions.view(session, created=created)
 

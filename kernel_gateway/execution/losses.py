@@ -27,6 +27,11 @@ def reason_of(end: KernelExit) -> Reason:
     )
 
 
+def not_launched(fault: Exception) -> Reason:
+    """Of runs whose kernel could not even be tried to start."""
+    return Reason(code="kernel_start_failed", message=f"The kernel could not be started: {fault}")
+
+
 RESTARTED = Reason(code="kernel_restarted", message="The kernel was restarted.")
 DELETED = Reason(code="cancelled", message="The kernel was deleted.")
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kernel_gateway.errors import ImpossibleTransition, KernelSpecNotFound
-from kernel_gateway.execution.kernel import ManagedKernel, Recipe
+from kernel_gateway.errors import ImpossibleTransition
+from kernel_gateway.execution.kernel import NEVER, ManagedKernel, Recipe
+from kernel_gateway.execution.losses import not_launched
 from kernel_gateway.kernels.kernel import KernelId
 from kernel_gateway.runs import actions, events
 from kernel_gateway.runs.plan import Mode
 from kernel_gateway.runs.queue import Queue
-from kernel_gateway.runs.records import Reason
 from kernel_gateway.service import Completion, KernelInfoView, SessionEventName
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ class Origin:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     start_limit_s: float
-    completes: bool = False  # somebody will ask for completions: they are to be warm
 
 
 class Session:
@@ -92,6 +91,7 @@ class Session:
         self._dispatching = False
         self._turn_on: ManagedKernel | None = None  # where the run in flight is executed
         self._warm_up: Handle | None = None
+        self._is_warm = folder is None  # Jupyter's clients see to that themselves
         self.kernel = self._made(session_id, origin.spec_name)
         self._command_kernel: ManagedKernel | None = None
         if origin.spec_name == settings.command_spec:
@@ -153,6 +153,11 @@ class Session:
         """The kernelspec that runs of this mode are executed with."""
         return self._settings.command_spec if mode is Mode.BATCH else self.origin.spec_name
 
+    @property
+    def never_came_up(self) -> bool:
+        """And never will."""
+        return self.kernel.closed_by is not None and not self._was_up
+
     def restart(self) -> None:
         """At once; the run in flight ends as lost when the old process is gone."""
         for kernel in self._kernels():
@@ -186,8 +191,8 @@ class Session:
     # -- completion --------------------------------------------------------------------------------
 
     async def complete(self, code: str, cursor: int) -> Completion:
-        """Nothing while a run is in flight: the kernel answers no sooner than that ends."""
-        if self.queue.in_flight is not None or not self.kernel.is_up:
+        """Nothing while it executes a run: it answers no sooner than that ends."""
+        if self.in_flight_on(self.kernel) is not None or not self.kernel.is_up:
             return NOTHING
         found = await self.kernel.completions(code, cursor, COMPLETION_LIMIT_S)
         if found is None:
@@ -197,11 +202,11 @@ class Session:
     def _warm_up_later(self) -> None:
         """The first completion of an IPython takes seconds: it is asked for when nobody waits."""
         self._stop_warm_up()
-        if self.origin.completes and self.kernel.is_up:
+        if not self._is_warm and self.kernel.is_up:
             self._warm_up = self._clock.call_later(WARM_UP_AFTER_S, self._warm)
 
     def _warm(self) -> None:
-        self.origin = replace(self.origin, completes=False)  # once is enough
+        self._is_warm = True  # once is enough
         self.kernel.warm_completions(WARM_UP)
 
     def _stop_warm_up(self) -> None:
@@ -219,7 +224,7 @@ class Session:
 
     def on_up(self, kernel: ManagedKernel) -> None:
         self.touch()
-        if kernel is self.kernel:
+        if kernel is self.kernel and not self._was_up:
             self._was_up = True
             self._tell(self, SessionEventName.STARTED, "")
         live = self.in_flight_on(kernel)
@@ -289,9 +294,8 @@ class Session:
     def _give_turn(self, live: LiveRun) -> None:
         try:
             kernel = self._turn_on = self._kernel_for(live)
-        except KernelSpecNotFound as fault:
-            reason = Reason(code="kernel_start_failed", message=fault.message)
-            self.feed(live, events.KernelLost(reason))
+        except Exception as fault:  # the kernelspec is gone, or its provisioner fails
+            self.feed(live, events.KernelLost(not_launched(fault)))
             return
         live.generation = kernel.generation
         if kernel.is_up:
@@ -307,7 +311,7 @@ class Session:
         if known is not None and known.closed_by is None:
             return known
         made = self._made(KernelId(f"{self.id}-commands"), self._settings.command_spec)
-        made.launch()
+        made.launch(after=known.generation if known is not None else NEVER)
         self._command_kernel = made
         return made
 
@@ -340,7 +344,7 @@ class Session:
         self.touch()
         if kernel is not None:
             self._turn_on = None
-            kernel.released()
+            kernel.released(live)
         self._dispatch()
 
 

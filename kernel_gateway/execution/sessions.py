@@ -6,10 +6,12 @@ Knows names, folders, limits and what the store keeps of a session. Must not kno
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import (
+    GatewayError,
     KernelNotFound,
     KernelSpecNotFound,
     SessionExists,
@@ -20,23 +22,25 @@ from kernel_gateway.execution.feed import SessionFeed
 from kernel_gateway.execution.folder import SessionFolder
 from kernel_gateway.execution.languages import language_of_image, language_of_spec
 from kernel_gateway.execution.session import Origin, Session
+from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.kernels.kernel import KernelId
 from kernel_gateway.service import SessionEvent, SessionEventName, SessionView
 from kernel_gateway.store.values import PutSession, StoredSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from kernel_gateway.execution.clock import Clock
     from kernel_gateway.execution.languages import Language
     from kernel_gateway.execution.settings import EngineSettings
-    from kernel_gateway.execution.tasks import Tasks
     from kernel_gateway.kernels.kernel import Launcher
     from kernel_gateway.service import KernelRequest, Owner, SessionRequest
     from kernel_gateway.store.store import Store
 
 log = logging.getLogger("kernel_gateway.execution")
+
+CLOSE_LIMIT_S = 2.0  # for what is written last
 
 _BEGINNING = (
     SessionEventName.ENQUEUED,
@@ -55,7 +59,7 @@ class Sessions:
         *,
         clock: Clock,
         new_id: Callable[[], str],
-        tasks: Tasks,
+        check_open: Callable[[], None],
     ) -> None:
         self.feed = SessionFeed()
         self._launcher = launcher
@@ -63,7 +67,9 @@ class Sessions:
         self._settings = settings
         self._clock = clock
         self._new_id = new_id
-        self._tasks = tasks
+        self._check_open = check_open  # raises `Draining`
+        self._tasks = Tasks("sessions")
+        self._ends: set[asyncio.Future[None]] = set()  # of sessions that are being ended
         self._by_id: dict[str, Session] = {}
         self._by_name: dict[tuple[Owner, str], Session] = {}
 
@@ -111,7 +117,6 @@ class Sessions:
 
     def make_kernel(self, owner: Owner, request: KernelRequest) -> Session:
         """A kernel as Jupyter's clients make it: a session without a folder, named by its ID."""
-        self._check_room()
         session_id = KernelId(self._new_id())
         spec_name = request.name or self._launcher.default_spec()
         origin = Origin(
@@ -124,45 +129,64 @@ class Sessions:
             cwd=request.cwd,
             start_limit_s=request.start_limit_s or self._settings.start_limit_s,
         )
-        session = self._made(session_id, origin)
-        session.launch()
-        self._register(session)
-        return session
+        return self._launched(session_id, origin, None)
 
     async def make(self, owner: Owner, request: SessionRequest) -> tuple[Session, bool]:
         """The session of that name, and whether it was made now."""
-        kind = await self._kind(request.image)
-        if (known := self._known(owner, request)) is not None:
+        spec_name, language = await self._kind(request.image)
+        if (known := await self._usable(owner, request)) is not None:
             return known, False
-        self._check_room()
         session_id = KernelId(self._new_id())
         folder = self._folder(session_id)
         origin = Origin(
             owner=owner,
             name=request.name or session_id,
             image=request.image,
-            spec_name=kind[0],
-            language=kind[1],
+            spec_name=spec_name,
+            language=language,
             tag=request.tag,
             env=request.env,
             cwd=folder.path,
             start_limit_s=self._settings.start_limit_s,
-            completes=True,
         )
-        session = self._made(session_id, origin, folder)
-        self._register(session)
-        await self._bring_up(session, folder)
-        return session, True
-
-    async def _bring_up(self, session: Session, folder: SessionFolder) -> None:
-        """It can be found by now, so that two calls at once make one session."""
-        try:
-            await asyncio.to_thread(folder.create)
-            if self._by_id.get(session.id) is session:  # not deleted meanwhile
-                session.launch()
+        await asyncio.to_thread(folder.create)
+        try:  # whoever was faster has the name
+            known = self._known(owner, request)
+            session = known or self._launched(session_id, origin, folder)
         except BaseException:
-            await self.end(session)
+            await asyncio.to_thread(_remove, folder)
             raise
+        if known is not None:
+            await asyncio.to_thread(_remove, folder)
+        return session, known is None
+
+    async def _usable(self, owner: Owner, request: SessionRequest) -> Session | None:
+        """One that never came up is out of the way of another try."""
+        known = self._known(owner, request)
+        if known is None or not known.never_came_up:
+            return known
+        await self.end(known)
+        return self._known(owner, request)
+
+    def _launched(
+        self, session_id: KernelId, origin: Origin, folder: SessionFolder | None
+    ) -> Session:
+        """It can be found when its kernel is on its way, and not sooner: nothing in here waits."""
+        self._check_open()
+        self._check_room()
+        session = Session(
+            session_id,
+            origin,
+            folder=folder,
+            launcher=self._launcher,
+            settings=self._settings,
+            clock=self._clock,
+            new_id=self._new_id,
+            tell=self._tell,
+        )
+        session.launch()
+        self._register(session)
+        return session
 
     def _known(self, owner: Owner, request: SessionRequest) -> Session | None:
         """The one to be used again. Raises `SessionExists`."""
@@ -205,20 +229,6 @@ class Sessions:
                 return str(entry.spec.get("language", ""))
         return None
 
-    def _made(
-        self, session_id: KernelId, origin: Origin, folder: SessionFolder | None = None
-    ) -> Session:
-        return Session(
-            session_id,
-            origin,
-            folder=folder,
-            launcher=self._launcher,
-            settings=self._settings,
-            clock=self._clock,
-            new_id=self._new_id,
-            tell=self._tell,
-        )
-
     def _register(self, session: Session) -> None:
         self._by_id[session.id] = session
         self._by_name[session.origin.owner, session.origin.name] = session
@@ -255,27 +265,52 @@ class Sessions:
 
     # -- ending ------------------------------------------------------------------------------------
 
-    async def end(self, session: Session, grace_s: float | None = None) -> None:
+    async def end(self, session: Session) -> None:
         """Its name is free at once; returns when its processes and its files are gone."""
-        self._by_id.pop(session.id, None)
-        self._by_name.pop((session.origin.owner, session.origin.name), None)
-        await session.delete(grace_s)
-        if session.folder is not None:
-            await asyncio.to_thread(session.folder.remove)
-        self._tell(session, SessionEventName.TERMINATED, "")
-        self._tasks.start(self._store.write(self._row(session, over=True)))
+        self._forget(session)
+        with self._ending():
+            await session.delete()
+            await _remove_folder(session)
+            self._tell(session, SessionEventName.TERMINATED, "")
+            self._tasks.start(self._store.write(self._row(session, over=True)))
 
-    async def end_all(self, grace_s: float | None = None) -> Sequence[PutSession]:
-        """What is to be stored of it is given back: the gateway is on its way down."""
+    async def close(self, grace_s: float | None) -> None:
+        """End all that there are, and wait for those that are being ended, until that is stored.
+
+        No other is made meanwhile: `check_open` has to see to that.
+        """
         sessions = list(self._by_id.values())
         await asyncio.gather(*(session.delete(grace_s) for session in sessions))
-        folders = [session.folder for session in sessions if session.folder is not None]
-        await asyncio.gather(*(asyncio.to_thread(folder.remove) for folder in folders))
+        await asyncio.gather(*(_remove_folder(session) for session in sessions))
         for session in sessions:
             self._tell(session, SessionEventName.TERMINATED, "shutdown")
-        self._by_id.clear()
-        self._by_name.clear()
-        return [self._row(session, over=True) for session in sessions]
+            self._forget(session)
+        while self._ends:
+            await asyncio.wait(self._ends)
+        rows = [self._row(session, over=True) for session in sessions]
+        self._tasks.start(self._store.write(*rows))
+        with contextlib.suppress(TimeoutError):  # the disk takes nothing: the store will say so
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await self._tasks.join()
+        await self._tasks.cancel()
+
+    def _forget(self, session: Session) -> None:
+        """Its name may be that of another by now."""
+        self._by_id.pop(session.id, None)
+        name = session.origin.owner, session.origin.name
+        if self._by_name.get(name) is session:
+            del self._by_name[name]
+
+    @contextlib.contextmanager
+    def _ending(self) -> Iterator[None]:
+        """`close` waits for it."""
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ends.add(over)
+        try:
+            yield
+        finally:
+            self._ends.discard(over)
+            over.set_result(None)
 
     def _row(self, session: Session, *, over: bool = False) -> PutSession:
         origin = session.origin
@@ -291,7 +326,20 @@ class Sessions:
         )
 
 
+async def _remove_folder(session: Session) -> None:
+    """What cannot be removed is said and stays: the session is over all the same."""
+    if session.folder is not None:
+        await asyncio.to_thread(_remove, session.folder)
+
+
+def _remove(folder: SessionFolder) -> None:
+    try:
+        folder.remove()
+    except GatewayError as fault:
+        log.warning("%s", fault)
+
+
 def _remove_all(root: Path) -> None:
     if root.is_dir():
         for folder in root.iterdir():
-            SessionFolder(folder).remove()
+            _remove(SessionFolder(folder))

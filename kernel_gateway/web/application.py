@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kernel_gateway.web.settings import WebSettings
 
 MAX_FRAME_BYTES = 16 * 2**20  # of a WebSocket, towards us
+PING_S = 30.0  # a WebSocket whose client does not answer by the next one is closed
 
 #: Ours and Jupyter's; those of Backend.AI have a list of their own.
 ROUTES = [*health.ROUTES, *kernels.ROUTES, *execute.ROUTES, *runs.ROUTES, *log.ROUTES]
@@ -45,4 +46,6 @@ def make_application(
         default_handler_args=arguments,
         log_function=access_log,
         websocket_max_message_size=MAX_FRAME_BYTES,
+        websocket_ping_interval=PING_S,
+        websocket_ping_timeout=PING_S,
     )

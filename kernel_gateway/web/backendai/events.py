@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from tornado.iostream import StreamClosedError
 
 from kernel_gateway.messaging.strict_json import encode
-from kernel_gateway.service import SessionEventName
 from kernel_gateway.web.backendai import render, schemas
 from kernel_gateway.web.backendai.handler import BackendAIHandler, close_iterator
 
@@ -21,11 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
     from kernel_gateway.messaging.strict_json import Json
-    from kernel_gateway.service import SessionEvent
+    from kernel_gateway.service import SessionEvent, SessionEventName
 
 RETRY_MS = 5000
 KEEP_ALIVE = b": still here\n\n"
-_LAST = {SessionEventName.TERMINATED, SessionEventName.CANCELLED}
 
 
 class Events(BackendAIHandler):
@@ -42,7 +40,7 @@ class Events(BackendAIHandler):
         try:
             await self.flush()  # it is open, even while nothing happens
             last = await self._relay(events, wanted.scope)
-            if session_id is not None and last in _LAST:
+            if session_id is not None and last is not None and last.is_last:
                 await self._tell("server_close", {})
         except (StreamClosedError, asyncio.CancelledError):
             if not self._gone:
@@ -57,15 +55,15 @@ class Events(BackendAIHandler):
         last = None
         async with aclosing(self._in_time(events)) as paced:
             async for event in paced:
-                if event is not None:
-                    last = event.event
-                    for name, data in render.event_blocks(event, scope, self.access_key):
-                        await self._tell(name, data)
-                elif await self.still_welcome():
+                if not await self.still_welcome():
+                    return None
+                if event is None:
                     self.write(KEEP_ALIVE)
                     await self.flush()
-                else:
-                    return None
+                    continue
+                last = event.event
+                for name, data in render.event_blocks(event, scope, self.access_key):
+                    await self._tell(name, data)
         return last
 
     async def _in_time(

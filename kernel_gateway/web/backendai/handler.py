@@ -7,7 +7,6 @@ are looked at before a byte of the body is read. The gateway's own token opens t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -208,5 +207,6 @@ class Unknown(BackendAIHandler):
 
 async def close_iterator(iterator: AsyncIterator[object]) -> None:
     """One that was not read to its end may still hold something."""
-    if isinstance(iterator, AsyncGenerator):
-        await iterator.aclose()
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        await close()

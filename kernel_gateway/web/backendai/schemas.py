@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from kernel_gateway.web.schemas import Schema
 
-EXECUTE_WAIT_S = 2.0  # from the call on, not from the last output
-STREAM_WAIT_S = 0.2
 MAX_DOWNLOADS = 5
 MAX_RUN_ID_CHARS = 4096
 HOME = "/home/work"  # where the original has a session's folder
@@ -151,7 +149,7 @@ def execute_call(session_id: str, body: Mapping[str, Any], *, max_code_bytes: in
     mode = ExecuteMode(body["mode"])
     if mode in {ExecuteMode.CONTINUE, ExecuteMode.INPUT} and body["runId"] is None:
         raise InvalidField({"runId": "is needed to go on with a run"})
-    return _call(session_id, body, body["runId"], EXECUTE_WAIT_S, max_code_bytes)
+    return _call(session_id, body, body["runId"], schemas.EXECUTE_WAIT_S, max_code_bytes)
 
 
 def stream_call(

@@ -6,7 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from kernel_gateway.errors import KernelDead
+from kernel_gateway.errors import KernelDead, TooLarge
 from kernel_gateway.service import BatchCommands, ExecuteCall, ExecuteMode, KernelState
 from kernel_gateway.web.backendai import render, schemas, versions
 from kernel_gateway.web.backendai.handler import BackendAIHandler
@@ -26,8 +26,14 @@ class Probe(NoSuchRoute):
     def _admit(self) -> None:
         if self.request.method == "GET":
             self.door.hosts.check(self.request.host)
+            self._check_size(self._announced_size())
         else:
             super()._admit()
+
+    def _check_size(self, size: int) -> None:
+        """Nobody has to say who they are: so nothing is kept of what they send."""
+        if size > 0:
+            raise TooLarge("This call has no body.")
 
     async def on_get(self) -> None:
         self.answer({"version": versions.SPOKEN, "manager": self.door.version})
@@ -43,9 +49,9 @@ class Sessions(BackendAIHandler):
         asked = schemas.new_session(self.body())
         self.check_owner(asked.owner_access_key)
         session = await self.service.create_session(self.owner, asked.request)
-        status = await self._status(session, asked)
-        if asked.command and session.created and status == "RUNNING":
+        if asked.command and session.created:
             await self._run(session, asked.command)
+        status = await self._status(session, asked)
         code = HTTPStatus.CREATED if session.created else HTTPStatus.OK
         self.answer(render.created_json(session, status), code)
 

@@ -106,7 +106,7 @@ def _date(text: str) -> datetime:
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             date = read(text)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             continue
         return date if date.tzinfo else date.replace(tzinfo=UTC)
     raise BadSigning("The Date header cannot be read: ISO 8601 with an offset is wanted.")

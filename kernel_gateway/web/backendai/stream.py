@@ -125,7 +125,10 @@ class Execute(BackendAIHandler, WebSocketHandler):
             await self._tell(answer, prompt)
             if answer.status is Status.FINISHED:
                 return True
-            prompt = answer.prompt_id
+            if (
+                answer.prompt_id is not None
+            ):  # else there may be so much to tell that it is further on
+                prompt = answer.prompt_id
             news = await self._news(run, answer, prompt)
             if news is None:
                 await self._say("error", "The access key does not hold any more.")
@@ -133,9 +136,7 @@ class Execute(BackendAIHandler, WebSocketHandler):
             answer = news
 
     async def _tell(self, answer: Answer, prompt: int | None) -> None:
-        if answer.status is not Status.WAITING_INPUT:
-            self._expected = None
-        elif answer.prompt_id != prompt:
+        if answer.status is Status.WAITING_INPUT and answer.prompt_id != prompt:
             self._expect()
         for frame in frames.frames(render.told(_shown(answer, prompt)), time.time()):
             await self._send(frame)

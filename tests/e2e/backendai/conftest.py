@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: Where the routes are served, too, beside the root.
+BASE_PATH = "/mounted/here"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def client_is_there() -> None:
     """Missing is a failure, but where the client cannot run at all."""
@@ -73,7 +77,8 @@ class Gateway:
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with serving(tmp_path_factory.mktemp("gateway") / "data") as server:
+    data = tmp_path_factory.mktemp("gateway") / "data"
+    with serving(data, f"--BackendAI.base_path={BASE_PATH}") as server:
         gateway = Gateway(server)
         yield gateway
     assert [] == [one for one in gateway.made if one.secret_key in gateway.log()]

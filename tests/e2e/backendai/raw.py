@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from tornado.httpclient import HTTPRequest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -49,6 +51,7 @@ class Raw:
 
     account: Account
     now: datetime | None = None  # else the true one
+    version: str = VERSION
     changes: Mapping[str, str | None] = field(default_factory=dict)  # headers; None leaves one out
 
     def at(self, now: datetime) -> Raw:
@@ -89,6 +92,13 @@ class Raw:
                     break
         return answers
 
+    def websocket(self, path: str) -> HTTPRequest:
+        """The request that opens one. It has no content type, and is signed as if it had."""
+        where = urlsplit(self.account.endpoint)
+        headers = self._headers("GET", where.path + path, where.netloc, "application/octet-stream")
+        del headers["Content-Type"]
+        return HTTPRequest(f"ws://{where.netloc}{where.path}{path}", headers=headers)
+
     @contextmanager
     def _connected(self) -> Iterator[HTTPConnection]:
         connection = HTTPConnection(urlsplit(self.account.endpoint).netloc, timeout=LIMIT_S)
@@ -126,7 +136,7 @@ class Raw:
         headers = {
             "Date": stamp,
             "Content-Type": content_type,
-            "X-BackendAI-Version": VERSION,
+            "X-BackendAI-Version": self.version,
             "Authorization": f"BackendAI signMethod=HMAC-SHA256, credential={credential}",
         }
         changed: dict[str, str | None] = {**headers, **self.changes}
@@ -140,7 +150,7 @@ class Raw:
                 date.isoformat(),
                 f"host:{host}",
                 f"content-type:{bare}",
-                f"x-backendai-version:{VERSION}",
+                f"x-backendai-version:{self.version}",
                 hashlib.sha256(b"").hexdigest(),
             )
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.backendai.client import LIMIT_S, merged_text, processes_with
+from tests.shared.programs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +78,7 @@ def test_a_star_stands_for_the_default_of_the_language(sdk: Sdk, session: Sessio
 
 
 def test_a_star_compiles_and_runs_c(sdk: Sdk, name: str) -> None:
+    needs("gcc")
     session = sdk.create(name, "gcc:12")
     session.batch(exec=f"cat > main.c <<'END'\n{GREET}END").to_the_end()
     talk = session.batch(clean="*", build="*", exec="*").to_the_end()
@@ -89,6 +91,7 @@ def test_a_star_compiles_and_runs_c(sdk: Sdk, name: str) -> None:
 
 
 def test_a_failed_build_says_why_and_is_not_run(session: Session) -> None:
+    needs("gcc")
     session.write(main_c="int main(void) { retrun 0; }\n")
     talk = session.batch(build="gcc -o main main.c", exec="echo never").to_the_end()
     assert [("clean-finished", 0), ("build-finished", 1), ("finished", 127)] == talk.phases

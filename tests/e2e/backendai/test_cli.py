@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.backendai.client import IMAGE, LIMIT_S, Cli, plain
+from tests.e2e.backendai.conftest import BASE_PATH
+from tests.shared.programs import needs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +89,7 @@ def test_run_without_a_name_makes_one_up_and_can_show_statistics(cli: Cli, sdk: 
 
 
 def test_run_builds_and_runs_a_program_that_asks(cli: Cli, free: str) -> None:
+    needs("gcc")
     (cli.folder / "main.c").write_text(ASKS)
     done = cli(
         "run", "-t", free, "--build", "gcc -o main main.c", "--exec", "./main", "gcc:12", "main.c",
@@ -98,6 +101,7 @@ def test_run_builds_and_runs_a_program_that_asks(cli: Cli, free: str) -> None:
 
 
 def test_run_shows_why_a_build_has_failed(cli: Cli, free: str) -> None:
+    needs("gcc")
     (cli.folder / "main.c").write_text("int main(void) { retrun 0; }\n")
     command = ("run", "-t", free, "--build", "gcc -o main main.c", "--exec", "./main", "gcc:12")
     done = cli(*command, "main.c")
@@ -263,3 +267,9 @@ def test_two_endpoints_are_tried_in_turn(cli: Cli, session: Session) -> None:
     where = f"http://127.0.0.1:9,{cli.account.endpoint}"
     done = cli("session", "logs", session.name, env={"BACKEND_ENDPOINT": where})
     assert 0 == done.returncode, done.stderr
+
+
+def test_an_endpoint_may_have_a_path(cli: Cli, free: str) -> None:
+    where = {"BACKEND_ENDPOINT": cli.account.endpoint + BASE_PATH}
+    done = cli("run", "--rm", "-t", free, IMAGE, "-c", "print(1)", env=where)
+    assert (0, "1\n") == (done.returncode, done.stdout), done.stderr

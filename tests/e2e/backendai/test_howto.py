@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.e2e.backendai.client import BIN, LIMIT_S, PYTHON
 from tests.e2e.commands import Served, environment, served
+from tests.shared.programs import needs
 
 ROOT = Path(__file__).parents[3]
 HOWTO = (ROOT / "docs/how-to/backendai.md").read_text()
@@ -46,6 +47,7 @@ def shell(script: str, folder: Path, env: dict[str, str]) -> str:
 
 
 def test_its_commands_and_its_program_do_what_it_says(tmp_path: Path) -> None:
+    needs("gcc")
     with served(tmp_path) as gateway:
         env = reader(tmp_path, gateway)
         start, client, *rest = blocks(HOWTO, "sh")
@@ -65,6 +67,7 @@ def test_its_commands_and_its_program_do_what_it_says(tmp_path: Path) -> None:
 
 
 def test_the_examples_of_the_readme_run_as_they_stand_there(tmp_path: Path) -> None:
+    needs("gcc")
     (lines,) = (block for block in blocks(README, "sh") if "backend.ai run" in block)
     with served(tmp_path) as gateway:
         env = reader(tmp_path, gateway)

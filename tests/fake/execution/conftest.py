@@ -156,6 +156,11 @@ class Bench:
             while await self._state(run_id) != state:
                 await asyncio.sleep(0)
 
+    async def until_kernel(self, kernel_id: str, state: str) -> None:
+        async with asyncio.timeout(HANG_LIMIT_S):
+            while (await self.service.kernel(ME, kernel_id)).state != state:
+                await asyncio.sleep(0)
+
     async def until_told(self, run_id: str, what: str) -> None:
         """Its log holds this text."""
         async with asyncio.timeout(HANG_LIMIT_S):

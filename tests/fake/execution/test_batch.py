@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kernel_gateway.execution.settings import EngineSettings
+from kernel_gateway.kernels.kernel import KernelExit
 from kernel_gateway.service import BatchCommands, Status
 from tests.fake.execution.conftest import ME, text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kernel_gateway.kernels.fake import FakeBehaviour
     from kernel_gateway.service import Answer
     from tests.fake.execution.conftest import Bench
 
@@ -63,6 +66,14 @@ async def test_a_failed_build_ends_the_run_and_is_forgotten_by_the_next(bench: B
     assert ("finished", 0, "ran\n") == told((await to_the_end(bench, session.id, "s", second))[-1])
 
 
+async def test_a_call_that_is_repeated_is_told_from_the_beginning(bench: Bench) -> None:
+    session = await bench.a_session()
+    given = {"clean": "print swept", "build": "print built"}
+    first = await bench.batch(session.id, "r", **given)
+    again = await bench.batch(session.id, "r", **given)
+    assert ("clean-finished", 0, "swept\n") == told(first) == told(again)
+
+
 async def test_batch_runs_leave_the_kernel_of_the_queries_alone(bench: Bench) -> None:
     session = await bench.a_session()
     await bench.batch(session.id, "r", exec="print x")
@@ -111,6 +122,36 @@ async def test_a_command_kernel_that_dies_is_started_anew(bench: Bench) -> None:
     answers = await to_the_end(bench, session.id, "s", first)
     assert ("finished", 0, "again\n") == told(answers[-1])
     assert "idle" == (await bench.service.kernel(ME, session.id)).state
+
+
+async def test_a_command_kernel_that_does_not_start_ends_its_runs_and_is_tried_anew(
+    bench: Bench, behaviour: FakeBehaviour
+) -> None:
+    session = await bench.a_session()
+    generations = []
+    for run_id in "rs":
+        bench.launcher.behaviour = replace(behaviour, dies_at_start=KernelExit(exit_code=1))
+        answer = await bench.batch(session.id, run_id, exec="print x")
+        assert "The kernel did not start" in text(answer, "stderr")
+        generations.append((await bench.service.run(ME, run_id)).generation)
+    bench.launcher.behaviour = behaviour
+    first = await bench.batch(session.id, "t", exec="print x")
+    assert ("finished", 0, "x\n") == told((await to_the_end(bench, session.id, "t", first))[-1])
+    assert [1, 2, 3] == [*generations, (await bench.service.run(ME, "t")).generation]
+
+
+async def test_a_launcher_that_fails_ends_the_run_and_nothing_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def launch(*arguments: object) -> None:
+        raise RuntimeError("a provisioner of somebody else")
+
+    session = await bench.a_session()
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.launcher, "launch", launch)
+        answer = await bench.batch(session.id, "r", exec="print x")
+    assert "a provisioner of somebody else" in text(answer, "stderr")
+    assert "y\n" == text(await bench.run(session.id, "print y"))
 
 
 async def test_a_restart_ends_the_batch_run_in_flight_and_keeps_those_behind(bench: Bench) -> None:

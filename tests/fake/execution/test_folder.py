@@ -548,3 +548,12 @@ def test_no_path_touches_anything_outside(
             for name in archived(folder, path):
                 assert not name.startswith("/")
                 assert ".." not in name.split("/")
+
+
+def test_a_listing_has_a_bound(folder: SessionFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernel_gateway.execution.folder.LISTED", 2)
+    folder.put({"a/1": b"", "a/2": b""})
+    assert 2 == len(folder.list("a").entries)
+    folder.put({"a/3": b""})
+    with pytest.raises(TooLarge, match="3 files in it; 2 can be listed"):
+        folder.list("a")

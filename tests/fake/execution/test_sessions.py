@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kernel_gateway.errors import (
+    DiskFull,
+    Draining,
     FileNotThere,
+    KernelDead,
     KernelNotFound,
     KernelSpecNotFound,
+    OurFault,
     RunIdConflict,
     SessionExists,
     SessionNotFound,
 )
+from kernel_gateway.execution.folder import SessionFolder
 from kernel_gateway.execution.local import LocalService
 from kernel_gateway.execution.session import WARM_UP_AFTER_S
 from kernel_gateway.kernels.kernel import KernelExit
-from kernel_gateway.service import Owner, SessionEvent, SessionRequest
+from kernel_gateway.service import BatchCommands, Owner, SessionEvent, SessionRequest
 from kernel_gateway.store.values import PutKey, StoredKey
-from tests.fake.execution.conftest import ME, Bench, text
+from tests.fake.execution.conftest import HANG_LIMIT_S, ME, Bench, text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from kernel_gateway.execution.settings import EngineSettings
     from kernel_gateway.kernels.fake import FakeBehaviour
@@ -145,6 +152,127 @@ async def test_folders_of_a_killed_gateway_are_removed(
     assert not left.exists()
 
 
+# -- what goes wrong ------------------------------------------------------------------------------
+
+
+class Held:
+    """A step that waits in its thread until it is let go."""
+
+    def __init__(self, step: Callable[..., None]) -> None:
+        self._step = step
+        self._gate = threading.Event()
+        self.begun = threading.Event()
+
+    def __call__(self, *arguments: object) -> None:
+        self.begun.set()
+        assert self._gate.wait(HANG_LIMIT_S)
+        self._step(*arguments)
+
+    def let_go(self) -> None:
+        self._gate.set()
+
+
+async def test_a_session_that_is_made_while_the_gateway_closes_is_refused(
+    bench: Bench, engine_settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = Held(SessionFolder.create)
+    monkeypatch.setattr(SessionFolder, "create", lambda folder: create(folder))
+    request = SessionRequest(image="python", name="main")
+    making = asyncio.create_task(bench.service.create_session(ME, request))
+    await bench.until(create.begun.is_set)
+    await bench.service.close()
+    create.let_go()
+    with pytest.raises(Draining):
+        await making
+    assert [] == bench.launcher.kernels
+    assert engine_settings.sessions_dir is not None
+    assert [] == list(engine_settings.sessions_dir.iterdir())
+
+
+async def test_the_end_of_the_gateway_waits_for_a_session_that_is_being_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await bench.a_session("main")
+    remove = Held(SessionFolder.remove)
+    monkeypatch.setattr(SessionFolder, "remove", lambda folder: remove(folder))
+    ending = asyncio.create_task(bench.service.delete_kernel(ME, made.id))
+    await bench.until(remove.begun.is_set)
+    closing = asyncio.create_task(bench.service.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    remove.let_go()
+    await asyncio.gather(ending, closing)
+
+
+async def test_a_folder_that_cannot_be_removed_stops_neither_an_end_nor_a_start(
+    bench: Bench,
+    store: Store,
+    engine_settings: EngineSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def remove(folder: SessionFolder) -> None:
+        raise OurFault(f"{folder.path} cannot be removed")
+
+    made = await bench.a_session("main")
+    await bench.a_session("other")
+    monkeypatch.setattr(SessionFolder, "remove", remove)
+    events = bench.service.session_events(ME, "main")
+    await bench.service.delete_kernel(ME, made.id)
+    assert "terminated" == (await names(events))[-1]
+    await bench.service.close()
+    again = LocalService(bench.launcher, store, engine_settings, clock=bench.clock)
+    await again.start()
+    await again.close()
+    assert 4 == caplog.text.count("cannot be removed")
+
+
+async def test_a_folder_that_cannot_be_made_leaves_the_name_free(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(folder: SessionFolder) -> None:
+        raise DiskFull("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SessionFolder, "create", create)
+        with pytest.raises(DiskFull):
+            await bench.a_session("main")
+    assert (await bench.a_session("main")).created
+
+
+async def test_a_session_that_never_came_up_is_out_of_the_way_of_another_try(
+    bench: Bench, behaviour: FakeBehaviour
+) -> None:
+    request = SessionRequest(image="python", name="main")
+    bench.launcher.behaviour = replace(behaviour, dies_at_start=KernelExit(exit_code=1))
+    first = await bench.service.create_session(ME, request)
+    with pytest.raises(KernelDead):
+        await bench.service.kernel_ready(ME, first.id)
+    bench.launcher.behaviour = behaviour
+    again = await bench.a_session("main")
+    assert (True, [again.id]) == (
+        again.created,
+        [view.id for view in await bench.service.sessions(ME)],
+    )
+
+
+async def test_ready_means_ready_also_while_a_kernel_that_dies_again_and_again_has_a_rest(
+    bench: Bench,
+) -> None:
+    made = await bench.a_session()
+    for count in (1, 2):
+        await bench.until_kernel(made.id, "idle")
+        assert count == bench.kernel.generation
+        await bench.kernel.kill()
+        await bench.kernel.wait_dead()
+    await bench.until_kernel(made.id, "restarting")
+    ready = asyncio.create_task(bench.service.kernel_ready(ME, made.id))
+    await asyncio.sleep(0)
+    assert not ready.done()
+    await bench.service.restart_kernel(ME, made.id)  # asked for: at once
+    assert ("idle", 3) == ((await ready).state, (await ready).generation)
+
+
 # -- events ---------------------------------------------------------------------------------------
 
 
@@ -157,16 +285,17 @@ BEGINNING = ["enqueued", "scheduled", "preparing", "creating", "started"]
 
 async def test_events_of_a_session_are_told_from_its_beginning_to_its_end(bench: Bench) -> None:
     made = await bench.a_session("main")
-    events = asyncio.create_task(names(bench.service.session_events(ME, "main")))
-    await asyncio.sleep(0)
+    events = bench.service.session_events(ME, "main")
+    await bench.service.restart_kernel(ME, made.id)  # is no event of its own
+    await bench.service.kernel_ready(ME, made.id)
     await bench.service.delete_kernel(ME, made.id)
-    assert [*BEGINNING, "terminating", "terminated"] == await events
+    assert [*BEGINNING, "terminating", "terminated"] == await names(events)
 
 
 async def test_a_kernel_that_never_comes_up_cancels_its_session(
     bench: Bench, behaviour: FakeBehaviour
 ) -> None:
-    bench.launcher.behaviour = type(behaviour)(dies_at_start=KernelExit(exit_code=1))
+    bench.launcher.behaviour = replace(behaviour, dies_at_start=KernelExit(exit_code=1))
     await bench.service.create_session(ME, SessionRequest(image="python", name="main"))
     told = await names(bench.service.session_events(ME, "main"))
     assert [*BEGINNING[:-1], "cancelled"] == told
@@ -194,6 +323,14 @@ async def test_a_completion_knows_what_could_stand_there(bench: Bench) -> None:
     made = await bench.a_session()
     found = await bench.service.complete(ME, made.id, "x\npri", 5)
     assert (("print",), 2, 5) == (found.matches, found.start, found.end)
+
+
+async def test_a_completion_does_not_mind_a_batch_run(bench: Bench) -> None:
+    made = await bench.a_session()
+    commands = BatchCommands(exec="print go\nsleep")
+    await bench.call(made.id, mode="batch", run_id="r", commands=commands)
+    await bench.until_told("r", "go")
+    assert ("print",) == (await bench.service.complete(ME, made.id, "pri", 3)).matches
 
 
 async def test_a_completion_never_waits_behind_a_run(bench: Bench) -> None:

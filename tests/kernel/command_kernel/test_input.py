@@ -139,6 +139,31 @@ async def test_an_answer_of_any_length_arrives_whole(shell: Shell, length: int) 
     assert f"{answer}\n" == shell.text(msg_id)
 
 
+async def test_who_asks_after_one_that_has_given_up_is_asked_for_and_gets_the_answer(
+    shell: Shell,
+) -> None:
+    """An answer to a program that has ended reaches nobody else."""
+    gives_up = "timeout 0.5 python3 -c 'input(\"first? \")'"
+    msg_id = shell.send_talkative(f"{gives_up}; read -p 'second? ' it; echo got $it")
+    await shell.asked(msg_id, 1)
+    assert ("second? ", False) == await shell.asked(msg_id, 2)
+    shell.answer(msg_id, "x")
+    assert 0 == await shell.exit_code(msg_id)
+    assert "got x\n" == shell.text(msg_id)
+
+
+async def test_who_survives_an_interrupt_and_asks_again_is_asked_for(shell: Shell) -> None:
+    survives = "try: input('first? ')\nexcept KeyboardInterrupt: print(input('second? '))"
+    msg_id = shell.send_talkative(f'python3 -c "{survives}"')
+    await shell.asked(msg_id, 1)
+    await shell.kernel.interrupt()
+    prompt, _ = await shell.asked(msg_id, 2)
+    assert "second? " == prompt
+    shell.answer(msg_id, "x")
+    assert 0 == await shell.exit_code(msg_id)
+    assert "x\n" in shell.text(msg_id)
+
+
 async def test_an_empty_answer_is_an_empty_line(shell: Shell) -> None:
     msg_id = await shell.talk('read line; echo "<$line>"', "")
     assert "<>\n" == shell.text(msg_id)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from kernel_gateway.command_kernel.proc import Call, Sleep, parsed_call
+from kernel_gateway.command_kernel.proc import Call, Sleep, Thread, parsed_call
 from kernel_gateway.command_kernel.terminal import Modes
 from kernel_gateway.command_kernel.waiting import (
     FIRST_LOOK_S,
     LONGEST_PAUSE_S,
     PASSWORD_QUIET_S,
     Lookout,
+    Sleeper,
     believed_to_ask,
     is_wait,
+    to_be_asked,
 )
 
 LINES = Modes(echo=True, canonical=True)
@@ -83,3 +85,28 @@ def test_a_look_that_takes_long_is_seldom() -> None:
     lookout = Lookout(0.0)
     lookout.looked(10.0, 10.1)
     assert pytest.approx(10.1 + 5.0) == lookout.due_at
+
+
+A1, A2 = (Sleeper(Thread(1, 1), switches) for switches in (5, 6))
+B1 = Sleeper(Thread(2, 2), 5)
+
+
+@pytest.mark.parametrize("printed", [False, True])
+def test_after_an_answer_another_sleep_is_another_question(printed: bool) -> None:
+    def asked(*found: Sleeper) -> Sleeper | None:
+        return to_be_asked(found, A1, is_open=False, printed=printed)
+
+    assert [None, None, A2, B1, B1] == [asked(), asked(A1), asked(A2), asked(B1), asked(A1, B1)]
+    assert A1 == to_be_asked([A1], None, is_open=False, printed=printed)
+
+
+@pytest.mark.parametrize("printed", [False, True])
+def test_an_open_question_holds_as_long_as_its_sleep(printed: bool) -> None:
+    assert to_be_asked([A1, B1], A1, is_open=True, printed=printed) is None
+    assert to_be_asked([], A1, is_open=True, printed=printed) is None
+    assert B1 == to_be_asked([B1], A1, is_open=True, printed=printed)
+
+
+def test_a_sleep_that_was_only_disturbed_is_no_other_question() -> None:
+    assert to_be_asked([A2, B1], A1, is_open=True, printed=False) is None
+    assert A2 == to_be_asked([A2, B1], A1, is_open=True, printed=True)

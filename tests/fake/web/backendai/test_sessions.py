@@ -112,6 +112,18 @@ async def test_the_startup_command_of_a_batch_session_is_run(caller: Caller) -> 
     assert 0 == (await caller.get("/session/other")).json["numQueriesExecuted"]
 
 
+async def test_the_startup_command_of_a_session_that_nobody_waits_for_is_run_too(
+    caller: Caller,
+) -> None:
+    await caller.create(type="batch", startupCommand="print made", enqueueOnly=True)
+    assert 1 == (await caller.get("/session/mine")).json["numQueriesExecuted"]
+
+
+async def test_the_probe_takes_no_body_of_a_stranger(caller: Caller) -> None:
+    answer = await caller.gateway.call("GET", "/", body=b"x" * 1000, token=None)
+    assert 413 == answer.status
+
+
 async def test_the_environment_reaches_the_kernel(caller: Caller) -> None:
     await caller.create(config={"environ": {"A": "1"}})
     assert "1" == caller.gateway.kernel.request.env["A"]

@@ -327,3 +327,20 @@ async def test_the_token_opens_a_stream_too(gateway: Gateway) -> None:
     async with caller.stream() as stream:
         await stream.begin("print x")
         assert "finished" == (await stream.frame())["status"]
+
+
+async def test_a_prompt_is_told_once_however_much_is_shown_beside_it(session: Caller) -> None:
+    """More than one answer can take in, which then says nothing of the prompt."""
+    async with session.stream() as stream:
+        await stream.begin("input name?\necho")
+        await stream.until("waiting-input")
+        kernel = session.gateway.kernel
+        asked = next(one for one in kernel.requests if one.msg_type == "execute_request")
+        shown: dict[str, Json] = {"data": {"text/html": "x"}, "metadata": {}}
+        for _ in range(3000):
+            kernel.tell(Channel.IOPUB, "display_data", shown, kernel.parent_of(asked))
+        await stream.frame()
+        await stream.send("Ann")
+        told = await stream.until("finished")
+        assert "waiting-input" not in {frame["status"] for frame in told}
+        assert console(told[-1:]).endswith("Ann\n")
