@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from kernel_gateway.command_kernel.channels import ConnectionInfo
 from kernel_gateway.command_kernel.kernel import CommandKernel
+from kernel_gateway.command_kernel.processes import adopt_daemons, kill_descendants
 
 _USAGE = "usage: python3 -m kernel_gateway.command_kernel -f CONNECTION_FILE"
 
@@ -35,12 +36,15 @@ async def _live(info: ConnectionInfo) -> None:
     loop.add_signal_handler(signal.SIGINT, kernel.interrupt)
     loop.add_signal_handler(signal.SIGTERM, _die, kernel)
     _watch_parent(kernel)
+    adopt_daemons()
     await kernel.run()
+    kill_descendants()
 
 
 def _die(kernel: CommandKernel) -> NoReturn:
-    """At once, by the signal, and the running cell with us."""
+    """At once, by the signal, and all that cells have started with us."""
     kernel.kill()
+    kill_descendants()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
     os._exit(1)  # never reached: the signal is not blocked

@@ -16,6 +16,7 @@ from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 from kernel_gateway.command_kernel.console import Console, Source
+from kernel_gateway.command_kernel.pace import Pace
 from kernel_gateway.command_kernel.proc import can_see
 from kernel_gateway.command_kernel.processes import ProcessSession
 from kernel_gateway.command_kernel.terminal import InputTerminal, Terminal, typed
@@ -53,7 +54,10 @@ class Cell:
         self._code = code
         self._show = show
         self._ask = ask
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
+        self._pace = Pace(self._clock())
+        self._rest: asyncio.TimerHandle | None = None  # until which nothing is read
         self._console = Console()
         self._news = asyncio.Event()
         self._outputs: dict[Source, Terminal] = {}
@@ -99,8 +103,8 @@ class Cell:
         self._input = held.enter_context(closing(InputTerminal()))
         out, err = (held.enter_context(closing(Terminal())) for _ in range(2))
         self._outputs = {Source.STDOUT: out, Source.STDERR: err, Source.TTY: self._input}
-        if self._ask is None:
-            self._input.never_answer()  # for those who ask /dev/tty
+        for terminal in (out, err) if self._ask else (out, err, self._input):
+            terminal.never_answer()  # to those who read where they print, or ask /dev/tty
         self._processes = ProcessSession(
             [_shell(), "-c", self._code],
             environment=_environment(os.environ),
@@ -113,10 +117,8 @@ class Cell:
         held.callback(self._processes.close)
         out.release()
         err.release()
-        loop = asyncio.get_running_loop()
-        for source, terminal in self._outputs.items():
-            loop.add_reader(terminal.master, self._readable, source)
-            held.callback(loop.remove_reader, terminal.master)
+        held.callback(self._stop_listening)
+        self._listen()
         self._lookout.disturbed(self._clock())
 
     async def _watch(self) -> int:
@@ -152,10 +154,25 @@ class Cell:
         self._leader_ended = True
         self._news.set()
 
+    def _listen(self) -> None:
+        self._rest = None
+        for source, terminal in self._outputs.items():
+            if not terminal.ended:
+                self._loop.add_reader(terminal.master, self._readable, source)
+
+    def _stop_listening(self) -> None:
+        for terminal in self._outputs.values():
+            self._loop.remove_reader(terminal.master)
+        if self._rest:
+            self._rest.cancel()
+
     def _readable(self, source: Source) -> None:
-        self._read(source)
+        self._pace.printed(self._read(source), self._clock())
         if self._outputs[source].ended:
-            asyncio.get_running_loop().remove_reader(self._outputs[source].master)
+            self._loop.remove_reader(self._outputs[source].master)
+        if rest_s := self._pace.rest_s(self._clock()):
+            self._stop_listening()
+            self._rest = self._loop.call_later(rest_s, self._listen)
 
     def _read(self, source: Source) -> int:
         """A burst; how much that was."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kernel_gateway.command_kernel.cell import Cell
 from kernel_gateway.command_kernel.channels import Channel, Channels, ConnectionInfo
+from kernel_gateway.command_kernel.processes import bury_daemons
 from kernel_gateway.command_kernel.wire import PROTOCOL_VERSION, Content, Request
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class CommandKernel:
             return await self._cell.run()
         finally:
             self._cell = self._question = None
+            bury_daemons()
 
     def _ask(self, request: Request, prompt: str, password: bool) -> None:
         assert self._cell

@@ -1,7 +1,8 @@
 """The processes of one command: a session of their own (setsid), led by its shell.
 
 Knows processes, signals and pidfds. Must not know terminals but for their descriptors, nor
-messages. A process that makes a session of its own (`setsid`) has left for good: a daemon.
+messages. A process that makes a session of its own (`setsid`) is a daemon: it outlives its command,
+and is adopted by the kernel, which takes it along at its own end.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ AGAIN_S = (0.02, 0.1, 0.4)
 _ROUNDS = 5
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 # Loaded here: nothing is to be loaded between the fork and the exec.
 _prctl = ctypes.CDLL(None).prctl
 
@@ -91,6 +93,7 @@ class ProcessSession:
         """As Ctrl-C would, only surer: what a shell was just starting loses a signal between its
         fork and its exec, and its shell would wait for it for ever."""
         self.signal(signal.SIGINT)
+        self.signal(signal.SIGCONT)  # one that is stopped hears nothing
         heard = self.members()
         loop = asyncio.get_running_loop()
         self._again += [loop.call_later(pause, self._interrupt_deaf, heard) for pause in AGAIN_S]
@@ -142,6 +145,48 @@ class ProcessSession:
             async with asyncio.timeout(limit_s):
                 for pid in self.members():
                     await _gone(pid)
+
+
+# -- daemons --------------------------------------------------------------------------------------
+
+
+def adopt_daemons() -> None:
+    """From now on those whose parents have ended are children of this process, and not of init."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def bury_daemons() -> None:
+    """Those that have ended. Not while a command runs: its leader is waited for elsewhere."""
+    with suppress(ChildProcessError):  # there is none
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def kill_descendants() -> None:
+    """All processes that have come out of this one."""
+    for _ in range(_ROUNDS):
+        parents = {pid: _parent_of(pid) for pid in _all_pids()}
+        left = [pid for pid in parents if os.getpid() in _ancestors(pid, parents) and _lives(pid)]
+        for pid in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not left:
+            return
+
+
+def _ancestors(pid: int, parents: Mapping[int, int]) -> set[int]:
+    found: set[int] = set()
+    while (pid := parents.get(pid, 0)) and pid not in found:
+        found.add(pid)
+    return found
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return 0
+    return int(stat.rpartition(b")")[2].split()[1])
 
 
 async def _gone(pid: int) -> None:

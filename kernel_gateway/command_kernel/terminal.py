@@ -77,6 +77,14 @@ class Terminal:
             self._released = True
             os.close(self.slave)
 
+    def never_answer(self) -> None:
+        """Whoever reads is at the end of the input, at once."""
+        attributes = termios.tcgetattr(self.master)
+        attributes[_LOCAL_FLAGS] &= ~termios.ICANON
+        attributes[_CHARACTERS][termios.VMIN] = 0
+        attributes[_CHARACTERS][termios.VTIME] = 0
+        termios.tcsetattr(self.master, termios.TCSANOW, attributes)
+
     def close(self) -> None:
         """Processes that still hold it are hung up."""
         self.release()
@@ -121,14 +129,6 @@ class InputTerminal(Terminal):
         self._edit_lines_here()
         written = os.write(self.master, data[:MOUTHFUL_BYTES])
         return data[written:]
-
-    def never_answer(self) -> None:
-        """Whoever reads is at the end of the input, at once."""
-        attributes = termios.tcgetattr(self.master)
-        attributes[_LOCAL_FLAGS] &= ~termios.ICANON
-        attributes[_CHARACTERS][termios.VMIN] = 0
-        attributes[_CHARACTERS][termios.VTIME] = 0
-        termios.tcsetattr(self.master, termios.TCSANOW, attributes)
 
     def _edit_lines_here(self) -> None:
         """Again before each answer: `stty sane` takes it away."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import secrets
 import stat
 import tarfile
@@ -140,7 +141,8 @@ class SessionFolder:
         """A tar of a file or a folder, in a file without a name, to be read from its beginning.
 
         It holds the last component of the path and what is below. Pipes, devices and sockets are
-        left out. Close it. `TooLarge` when it would hold more than the limit.
+        left out, and links that lead out of it. Close it. `TooLarge` when it would hold more than
+        the limit.
         """
         parts = _parts(path)
         with _faults(_shown(path)), self._opened() as top, ExitStack() as stack:
@@ -374,6 +376,8 @@ class _Archiver:
             mode = os.fstat(found).st_mode
             if stat.S_ISDIR(mode):
                 self._add_tree(parts, name)
+            elif stat.S_ISLNK(mode) and not _stays_inside(name, _target(found)):
+                raise OutsideFolder(f"{_shown('/'.join(parts))} is a link that leads out of it.")
             elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
                 self._add_one(found, name)
             else:
@@ -408,9 +412,10 @@ class _Archiver:
     def _add_one(self, found: int, name: str) -> None:
         status = os.fstat(found)
         if stat.S_ISLNK(status.st_mode):
-            header = self._header(name, status, tarfile.SYMTYPE)
-            header.linkname = os.readlink("", dir_fd=found)
-            self._tar.addfile(header)
+            if _stays_inside(name, _target(found)):
+                header = self._header(name, status, tarfile.SYMTYPE)
+                header.linkname = _target(found)
+                self._tar.addfile(header)
         elif stat.S_ISREG(status.st_mode):
             # What was looked at is opened, not what has its name by now.
             again = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -432,6 +437,17 @@ class _Archiver:
             self._left_bytes -= size
             if self._left_bytes < 0:
                 raise TooLarge("The archive would be too large.")
+
+
+def _target(link: int) -> str:
+    return os.readlink("", dir_fd=link)
+
+
+def _stays_inside(name: str, target: str) -> bool:
+    """Whether a link leads to something of its archive. Others are left out: who unpacks a second
+    archive over the first would write to wherever they lead on his machine."""
+    end = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+    return end != ".." and not end.startswith(("/", "../"))
 
 
 class _Padded:

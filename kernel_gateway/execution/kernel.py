@@ -199,6 +199,11 @@ class ManagedKernel:
         await self._settled.wait()
         self.check_alive()
 
+    @property
+    def _is_going(self) -> bool:
+        """Somebody has asked for its end: that is then the end of its run, too."""
+        return self._deleted or self._restart_wanted
+
     def check_alive(self) -> None:
         if self.closed_by is not None:
             raise KernelDead(self.reason or "The kernel is dead.")
@@ -245,8 +250,8 @@ class ManagedKernel:
             self._deaths = 0
 
     def _on_ready(self, info: KernelInfo) -> None:
-        if self._deleted or self._restart_wanted:
-            return  # it is on its way down already
+        if self._is_going:
+            return
         self.info = info
         self.reason = None
         self.is_up = True
@@ -386,6 +391,8 @@ class ManagedKernel:
 
     def _heard(self, live: LiveRun, parent: MsgId, fact: facts.Fact, message: Message) -> None:
         self._host.touch()
+        if self._is_going and isinstance(fact, facts.Replied | facts.Idle):
+            return  # it says so of code that it has ended itself, because it was told to go
         if isinstance(fact, facts.InputRequested):
             self._prompts[parent] = message.header
         self._host.feed(live, events.KernelSaid(parent, fact))

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import uuid
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import (
@@ -198,6 +199,8 @@ class LocalService:
 
     async def restart_kernel(self, owner: Owner, kernel_id: str) -> KernelInfoView:
         session = self._sessions.of(owner, kernel_id)
+        if session.folder is not None:  # its own code may have removed it
+            await asyncio.to_thread(session.folder.create)
         session.restart()
         return session.view()
 
@@ -402,8 +405,13 @@ class LocalService:
             return found.info()
         if found.machine.finished:
             await self._until(lambda: found.over, found)
+        return found.info(self._queue_position(found))
+
+    def _queue_position(self, found: Found) -> int | None:
         session = self._session_of(found)
-        return found.info(session.queue.position(found) if session else None)
+        if session is None or not isinstance(found, LiveRun):
+            return None
+        return session.queue.position(found)
 
     # -- runs: reading -----------------------------------------------------------------------------
 
@@ -493,7 +501,7 @@ class LocalService:
             self._give(found, call.code, call.prompt_id)
         given = await answer_call(found, call, self._clock, deadline)
         await self._known(found)
-        return given
+        return replace(given, queue_position=self._queue_position(found))
 
     async def _request(self, owner: Owner, call: ExecuteCall) -> RunRequest:
         limits = Limits(run=self._settings.run_limit_s)

@@ -39,6 +39,8 @@ class KernelSettings:
     env_secrets: tuple[str, ...] = (
         "KERNEL_GATEWAY_*",
         "KG_*",  # of jupyter_kernel_gateway, which may share our environment
+        "BACKEND_ACCESS_KEY",  # of whoever tried the client in the shell that started us
+        "BACKEND_SECRET_KEY",
         "JUPYTER_TOKEN",
         "JUPYTER_GATEWAY_AUTH_TOKEN",
         "JUPYTERHUB_API_TOKEN",

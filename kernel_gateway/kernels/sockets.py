@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 Frames: TypeAlias = list[bytes]
 
-#: A flood of one kernel gives way to all others after this much of it.
+#: A flood of one kernel gives way to all others after so many messages, or so much work on them.
 BATCH_MESSAGES = 100
-BATCH_BYTES = 8 * 2**20
+BATCH_S = 0.01
 
 #: The kernel binds when it is ready to; 100 ms, the default, would be seen in each start.
 RECONNECT_MS = 5
@@ -89,14 +89,13 @@ class DrainedSocket:
 
     def drain_batch(self) -> bool:
         """Read at most one batch; whether there may be more."""
-        room = BATCH_BYTES
+        deadline = self._loop.time() + BATCH_S
         for _ in range(BATCH_MESSAGES):
             frames = self._received()
             if frames is None:
                 return False
             self._tell(frames)
-            room -= sum(map(len, frames))
-            if room < 0:
+            if self._loop.time() > deadline:
                 break
         return True
 

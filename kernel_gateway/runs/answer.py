@@ -78,6 +78,7 @@ class Answer:
     prompt_id: int | None  # with waiting-input
     cursor: Cursor  # where the next answer begins
     reason: records.Reason | None = None  # with finished: why it ended so
+    queue_position: int | None = None  # while it waits for its turn; 0 is next
 
     @property
     def has_news(self) -> bool:

@@ -69,11 +69,15 @@ class _Line:
 
     def takes(self, text: str) -> bool:
         """Count it, if it is clear without a close look that no line becomes too long."""
-        if self.cut or self.held or self.bytes + 4 * _longest(text) > self.safe:
+        if self.cut or self.held or not (self._fits(len(text)) or self._fits(_longest(text))):
             return False
         start = text.rfind("\n") + 1
         self.bytes = len(text[start:].encode()) + (0 if start else self.bytes)
         return True
+
+    def _fits(self, chars: int) -> bool:
+        """A line that goes on with so many characters, whatever they are."""
+        return self.bytes + 4 * chars <= self.safe
 
     def keep(self, text: str, *, ended: bool) -> str:
         """What of `text` may now be told of this line, with the notice where it is cut."""
@@ -331,8 +335,8 @@ def cut_notice(limit_bytes: int) -> str:
 
 
 def _longest(text: str) -> int:
-    """Characters of the longest line, or more where it is not worth while to look."""
-    return len(text) if len(text) < 2**16 else max(map(len, text.split("\n")))
+    """Characters of the longest line."""
+    return max(map(len, text.split("\n")))
 
 
 def _lines(text: str) -> list[str]:

@@ -188,6 +188,7 @@ def answer_json(answer: Answer) -> dict[str, Json]:
         "options": _options_json(answer),
         "files": [],
         "cursor": _cursor_json(answer.cursor),
+        **_without_null({"queuePosition": answer.queue_position}),
     }
 
 

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from kernel_gateway.service import SessionEvent, SessionEventName
 
 RETRY_MS = 5000
+LOOK_S = 2.0  # whether the key still holds: another process revokes it
 KEEP_ALIVE = b": still here\n\n"
 
 
 class Events(BackendAIHandler):
     _told = 0
+    _spoke_at = 0.0
 
     async def on_get(self) -> None:
         wanted = schemas.listening(self.request.query_arguments)
@@ -37,6 +39,7 @@ class Events(BackendAIHandler):
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("X-Accel-Buffering", "no")  # a proxy would keep it to itself
         events = self.service.session_events(self.owner, session_id)
+        self._spoke_at = _now()
         try:
             await self.flush()  # it is open, even while nothing happens
             last = await self._relay(events, wanted.scope)
@@ -58,22 +61,28 @@ class Events(BackendAIHandler):
                 if not await self.still_welcome():
                     return None
                 if event is None:
-                    self.write(KEEP_ALIVE)
-                    await self.flush()
+                    await self._keep_alive()
                     continue
                 last = event.event
                 for name, data in render.event_blocks(event, scope, self.access_key):
                     await self._tell(name, data)
         return last
 
+    async def _keep_alive(self) -> None:
+        if _now() - self._spoke_at >= self.desk.keep_alive_s:
+            self._spoke_at = _now()
+            self.write(KEEP_ALIVE)
+            await self.flush()
+
     async def _in_time(
         self, events: AsyncIterator[SessionEvent]
     ) -> AsyncGenerator[SessionEvent | None, None]:
         """The events, and None wherever none has come for a while."""
         coming = asyncio.ensure_future(_next(events))
+        pause_s = min(LOOK_S, self.desk.keep_alive_s)
         try:
             while True:
-                done, _ = await self.held(asyncio.wait({coming}, timeout=self.desk.keep_alive_s))
+                done, _ = await self.held(asyncio.wait({coming}, timeout=pause_s))
                 event = coming.result() if done else None
                 if done and event is None:
                     return
@@ -90,9 +99,14 @@ class Events(BackendAIHandler):
         if not self._told:
             lines.insert(1, f"retry: {RETRY_MS}")
         self._told += 1
+        self._spoke_at = _now()
         self.write("\n".join(lines) + "\n\n")
         await self.flush()
 
 
 async def _next(events: AsyncIterator[SessionEvent]) -> SessionEvent | None:
     return await anext(events, None)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from tornado.routing import Matcher, Rule
+
 from kernel_gateway.web.backendai import events, files, gql, sessions, stream
 from kernel_gateway.web.backendai.handler import Desk, Unknown
 from kernel_gateway.web.backendai.quota import Quota
+from kernel_gateway.web.backendai.signing import SCHEMES
 
 if TYPE_CHECKING:
+    from tornado.httputil import HTTPServerRequest
     from tornado.web import RequestHandler
 
     from kernel_gateway.web.handler import Door
@@ -36,7 +40,7 @@ ROUTES: list[tuple[str, type[RequestHandler]]] = [
 ]
 
 
-def routes(door: Door) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
+def routes(door: Door) -> list[Rule | tuple[str, type[RequestHandler], dict[str, Any]]]:
     """For the application, at the root and below the base path."""
     settings = door.settings.backendai
     desk = Desk(Quota(settings.rate_limit), settings.keep_alive_s)
@@ -45,4 +49,13 @@ def routes(door: Door) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]
     return [
         (rf"{prefix}/?", sessions.Probe, {"door": door}),
         *((prefix + route, handler, {"door": door, "desk": desk}) for route, handler in ROUTES),
+        Rule(_Signed(), Unknown, {"door": door, "desk": desk}),
     ]
+
+
+class _Signed(Matcher):
+    """Whoever signs a call understands our errors, wherever the call goes to."""
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+        return {} if scheme in SCHEMES else None

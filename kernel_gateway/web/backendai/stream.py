@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from kernel_gateway.errors import Draining, GatewayError, NotWaiting, WrongPrompt
+from kernel_gateway.errors import (
+    Draining,
+    GatewayError,
+    InvalidField,
+    NotWaiting,
+    WrongPrompt,
+)
 from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.service import Cursor, ExecuteCall, ExecuteMode, RunId, Status
 from kernel_gateway.web.backendai import frames, render, schemas
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PACE_S = 0.2  # between two frames that say `continued`
-PATIENCE_S = 30.0  # after which we look whether the key still holds
+PATIENCE_S = 2.0  # after which we look whether the key still holds: another process revokes it
 LOOK_S = 1.0  # and not more often while there is much to tell
 
 
@@ -45,6 +51,8 @@ class Execute(BackendAIHandler, WebSocketHandler):
 
     async def on_get(self, name: str) -> None:
         self._session_id = (await self.session(name)).id
+        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+            raise InvalidField({"Upgrade": "must be websocket: this is no call but a connection"})
         first = self._expect()
         async with asyncio.TaskGroup() as tasks:
             talk = tasks.create_task(self._talk(first))

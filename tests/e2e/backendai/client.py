@@ -153,7 +153,8 @@ class Sdk:
         finally:
             self._reader.join(LIMIT_S)
         if kind is None:
-            assert (0, "") == (code, self._errors.read_text())
+            said = self._errors.read_text()
+            assert (0, "") == (code, said), f"exit code {code}: {said}"
 
     def begin(self, do: str, *args: Any, **more: Any) -> Future[Any]:
         """What it gives is there later; many may be under way."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BASE_PATH = "/mounted/here"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def client_is_there() -> None:
     """Missing is a failure, but where the client cannot run at all."""
     if not (BIN / "backend.ai").exists():
@@ -75,7 +75,7 @@ class Gateway:
         return "".join(self.server.lines)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     data = tmp_path_factory.mktemp("gateway") / "data"
     with serving(data, f"--BackendAI.base_path={BASE_PATH}") as server:
@@ -84,23 +84,23 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     assert [] == [one for one in gateway.made if one.secret_key in gateway.log()]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def account(gateway: Gateway) -> Account:
     return gateway.new_account()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def other_account(gateway: Gateway) -> Account:
     return gateway.new_account()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sdk(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
     with Sdk(account, tmp_path_factory.mktemp("sdk")) as sdk:
         yield sdk
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def other_sdk(other_account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sdk]:
     with Sdk(other_account, tmp_path_factory.mktemp("sdk")) as sdk:
         yield sdk

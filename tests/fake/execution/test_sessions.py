@@ -134,6 +134,16 @@ async def test_files_stay_over_a_restart_and_go_with_the_session(bench: Bench) -
     assert not listing.path.exists()
 
 
+async def test_a_folder_that_its_own_code_has_removed_is_there_again_after_a_restart(
+    bench: Bench,
+) -> None:
+    made = await bench.a_session("main")
+    folder = (await bench.service.list_files(ME, made.id, ".")).path
+    folder.rmdir()
+    await bench.service.restart_kernel(ME, made.id)
+    assert folder.is_dir()
+
+
 async def test_a_kernel_of_jupyters_clients_has_no_folder(bench: Bench) -> None:
     kernel_id = await bench.a_kernel()
     with pytest.raises(FileNotThere):

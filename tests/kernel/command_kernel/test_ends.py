@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 import zmq
 
 from tests.kernel.command_kernel.conftest import all_gone
@@ -123,7 +124,7 @@ async def test_a_job_that_prints_for_ever_does_not_hold_up_the_end(shell: Shell)
 async def test_a_daemon_that_left_the_session_does_not_hold_up_the_end(
     shell: Shell, tmp_path: Path
 ) -> None:
-    """It has left for good, as daemons do."""
+    """It outlives its command, as daemons do, and ends with the kernel."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     code = f"setsid sh -c 'echo up > {fifo}; exec sleep 600' & read x < {fifo}; echo $x"
@@ -187,3 +188,21 @@ def _hear_heart(url: str) -> None:
         heart.connect(url)
         heart.send(b"ping")
         assert b"ping" == heart.recv()
+
+
+@pytest.mark.parametrize("end", ["shutdown", "terminate"])
+async def test_a_daemon_ends_with_the_kernel(shell: Shell, tmp_path: Path, end: str) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    await shell.run(f"setsid sh -c 'echo up > {fifo}; exec sleep 600' & read x < {fifo}")
+    assert 1 == len(shell.processes())
+    await (shell.kernel.shutdown(1.0) if end == "shutdown" else shell.kernel.terminate())
+    await shell.kernel.wait_dead()
+    await shell.nothing_left()
+
+
+async def test_a_command_that_has_stopped_hears_an_interrupt(shell: Shell) -> None:
+    msg_id = shell.send("echo go; kill -STOP $$; echo resumed")
+    await shell.printed(msg_id, "go\n")
+    await shell.kernel.interrupt()
+    assert 130 == await shell.exit_code(msg_id)

@@ -250,3 +250,12 @@ async def test_without_stdin_the_input_is_at_its_end(shell: Shell, device: str) 
     msg_id = await shell.run(f"cat < {device}; read -s x < {device}; echo $?")
     assert "1\n" == shell.text(msg_id)
     assert [] == shell.questions(msg_id)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_who_reads_where_it_prints_is_at_the_end_of_the_input(
+    shell: Shell, number: int
+) -> None:
+    msg_id = shell.send_talkative(f"read x <&{number}; echo $?")
+    assert 0 == await shell.exit_code(msg_id)
+    assert "1\n" == shell.text(msg_id)

@@ -289,3 +289,19 @@ async def test_a_draining_gateway_takes_nothing_new(caller: Caller) -> None:
         answer = await caller.post(path, body)
         check_problem(answer, 503, "service-unavailable")
         assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_a_signed_call_to_nowhere_is_told_so_in_words_that_its_client_knows(
+    caller: Caller,
+) -> None:
+    for path in ("/nope", "//session/mine", "/api/nope"):
+        check_problem(await caller.get(path), 404, "url-not-found")
+
+
+async def test_a_stream_that_is_called_as_if_it_were_a_call_says_what_it_is(
+    caller: Caller,
+) -> None:
+    await caller.create()
+    answer = await caller.get("/stream/session/mine/execute")
+    check_problem(answer, 400, "invalid-api-params")
+    assert "websocket" in answer.json["msg"]
