@@ -29,8 +29,10 @@ Owner = NewType("Owner", str)  # who a credential belongs to
 RunId = NewType("RunId", str)  # the client's name of a run, unique within (owner, session)
 LOCAL_OWNER = Owner("local")  # of what is run in process, and of the one token of a server
 RunUid = NewType("RunUid", str)  # ours, a UUID, unique for ever
+DEFAULT_COMMAND = "*"  # of a batch step: what its language usually needs
 
 __all__ = [
+    "DEFAULT_COMMAND",
     "LOCAL_OWNER",
     "Answer",
     "ApiKey",
@@ -261,6 +263,11 @@ class BatchCommands:
     clean: str | None = None
     build: str | None = None
     exec: str | None = None
+
+    @property
+    def want_defaults(self) -> bool:
+        """Then it matters what language they are for."""
+        return DEFAULT_COMMAND in {self.clean, self.build, self.exec}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,12 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.errors import Refused
+from kernel_gateway.service import DEFAULT_COMMAND
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
 COMMAND_KERNEL = "kernel-gateway-command"
-
-#: Stands for the default of the language.
-DEFAULT = "*"
 
 # -- default commands ----------------------------------------------------------------------------
 
@@ -193,7 +191,7 @@ def language_of_spec(
 
 def commands_of(language: Language | None, which: str, given: str | None) -> str:
     """The line for a step `clean`, `build` or `exec`; empty when it is left out."""
-    if given != DEFAULT:
+    if given != DEFAULT_COMMAND:
         return given or ""
     known = language or _UNKNOWN
     return {"clean": known.clean, "build": known.build, "exec": known.exec}[which]

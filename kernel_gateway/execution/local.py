@@ -508,7 +508,9 @@ class LocalService:
         if call.mode is ExecuteMode.QUERY:
             plan = query_plan(call.code, limits)
         else:
-            language = await self._sessions.language(self._sessions.of(owner, call.kernel_id))
+            session = self._sessions.of(owner, call.kernel_id)
+            wanted = call.commands.want_defaults
+            language = await self._sessions.language(session) if wanted else None
             plan = batch_plan(call.commands, language, limits)
         return RunRequest(plan=plan, kernel_id=call.kernel_id, run_id=call.run_id)
 

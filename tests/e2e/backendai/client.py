@@ -18,6 +18,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.shared.told import Told
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -253,28 +255,13 @@ class Session:
             assert 0 == self.run(f"_ = open({path!r}, 'w').write({text!r})").exit_code
 
 
-class _Told:
-    """What a run has told, answer by answer."""
-
-    answers: list[Any]
-
-    @property
-    def last(self) -> Any:
-        return self.answers[-1]
+class _Told(Told):
+    """With what a batch has, and a client of this API looks at."""
 
     @property
     def last_status(self) -> str:
         """Empty before the first."""
         return self.answers[-1]["status"] if self.answers else ""
-
-    @property
-    def statuses(self) -> list[str]:
-        return [answer["status"] for answer in self.answers]
-
-    @property
-    def exit_code(self) -> int | None:
-        code: int | None = self.last["exitCode"]
-        return code
 
     @property
     def phases(self) -> list[tuple[str, int]]:

@@ -24,6 +24,7 @@ from urllib.parse import quote
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tests.shared.http import Response
+from tests.shared.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -353,25 +354,12 @@ class Kernel:
 
 
 @dataclass(slots=True)
-class Talk:
+class Talk(Told):
     """One run, as somebody hears of it who calls again and again."""
 
     kernel: Kernel
     run_id: str
     answers: list[Any] = field(default_factory=list)
-
-    @property
-    def last(self) -> Any:
-        return self.answers[-1]
-
-    @property
-    def statuses(self) -> list[str]:
-        return [answer["status"] for answer in self.answers]
-
-    @property
-    def exit_code(self) -> int | None:
-        code: int | None = self.last["exitCode"]
-        return code
 
     def text(self, stream: str = "stdout") -> str:
         """Everything told so far, in the order it was told in."""
