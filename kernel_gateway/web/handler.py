@@ -288,13 +288,17 @@ class Handler(RequestHandler):
 
     def _write_fault(self, fault: GatewayError) -> None:
         status = self.status_of(fault)
+        self._say_what_to_do(fault)
+        if status == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self._write_error_object(status, render.fault_json(fault))
+
+    def _say_what_to_do(self, fault: GatewayError) -> None:
+        """In headers, which are the same whatever the body looks like."""
         if isinstance(fault, (TooMany, OurFault)):
             self.set_header("Retry-After", getattr(fault, "retry_after_s", RETRY_AFTER_S))
         if isinstance(fault, MethodNotAllowed):
             self.set_header("Allow", self._allowed())
-        if status == HTTPStatus.UNAUTHORIZED:
-            self.set_header("WWW-Authenticate", "Bearer")
-        self._write_error_object(status, render.fault_json(fault))
 
     def _write_http_error(self, fault: HTTPError) -> None:
         """One of Tornado's own: a verb that it does not know, a target that it cannot read."""

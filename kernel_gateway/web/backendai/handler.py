@@ -16,15 +16,13 @@ from kernel_gateway.errors import (
     AdminsOnly,
     GatewayError,
     MethodNotAllowed,
-    OurFault,
     RouteNotFound,
-    TooMany,
     Unauthorized,
 )
 from kernel_gateway.web.auth import Caller
 from kernel_gateway.web.backendai import problems, quota, signing, versions
 from kernel_gateway.web.backendai.problems import problem_of
-from kernel_gateway.web.handler import RETRY_AFTER_S, Handler
+from kernel_gateway.web.handler import Handler
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -172,10 +170,7 @@ class BackendAIHandler(Handler):
     # -- errors ----------------------------------------------------------------------------------
 
     def _write_fault(self, fault: GatewayError) -> None:
-        if isinstance(fault, (TooMany, OurFault)):
-            self.set_header("Retry-After", getattr(fault, "retry_after_s", RETRY_AFTER_S))
-        if isinstance(fault, MethodNotAllowed):
-            self.set_header("Allow", self._allowed())
+        self._say_what_to_do(fault)
         self._write_problem(problem_of(fault), fault.message, problems.data_of(fault))
 
     def _write_http_error(self, fault: HTTPError) -> None:
