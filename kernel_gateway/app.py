@@ -111,7 +111,7 @@ async def serve(settings: Settings, *, version: str, announce: Callable[[Server]
     with _stop_signals() as stop:
         async with AsyncExitStack() as stack:
             service = await stack.enter_async_context(_engine(settings, settings.data_dir))
-            server = Server(settings.web)
+            server = await asyncio.to_thread(Server, settings.web)
             stack.push_async_callback(server.close)
             calls = Calls()
             application = make_application(

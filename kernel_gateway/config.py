@@ -16,6 +16,7 @@ are the same, so are their defaults. Precedence: command line, configuration fil
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +28,19 @@ from traitlets.config import Config, Configurable
 
 from kernel_gateway.errors import Refused
 from kernel_gateway.execution.languages import checked_images, merged
-from kernel_gateway.execution.settings import EngineSettings
+from kernel_gateway.execution.settings import CullingSettings, EngineSettings
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.runs.log import LogLimits
+from kernel_gateway.service import Owner
 from kernel_gateway.store.settings import StoreSettings
-from kernel_gateway.web.settings import BackendAISettings, WebSettings
+from kernel_gateway.web.settings import (
+    BackendAISettings,
+    ChannelSettings,
+    OriginSettings,
+    TlsSettings,
+    WebSettings,
+    normalised_base_url,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +48,12 @@ if TYPE_CHECKING:
 MIB = 2**20
 
 _WEB = WebSettings(token="-")
+_ORIGINS = OriginSettings()
 _BACKENDAI = BackendAISettings()
+_CHANNELS = ChannelSettings()
 _KERNELS = KernelSettings()
 _ENGINE = EngineSettings()
+_CULLING = CullingSettings()
 _LOG = LogLimits()
 _STORE = StoreSettings(folder=Path())
 
@@ -88,9 +100,22 @@ class Web(Configurable):
         "command line, which every user of the machine can read. Default: a new one at each "
         "start, shown in the first line of the log.",
     )
+    owner_tokens = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        config=True,
+        help="Further tokens, by whom they belong to; what belongs to somebody else does not exist "
+        "for a caller. For example {'ada': '...', 'alan': '...'}, in a file that others cannot "
+        "read.",
+    )
+    base_url = Unicode(
+        config=True,
+        help="A path below which all routes are, as /gw, for a proxy that passes it on.",
+    )
     ip = Unicode(
         config=True,
-        help="Address to listen on, * for all. Default: KERNEL_GATEWAY_IP, else 127.0.0.1.",
+        help="Address to listen on: * is every one, :: every one of IPv6, localhost both of the "
+        "loopback. Default: KERNEL_GATEWAY_IP, else 127.0.0.1.",
     )
     port = Int(
         min=0,
@@ -104,6 +129,73 @@ class Web(Configurable):
         config=True,
         help="How many ports after that are tried when it is taken.",
     )
+    sock = Unicode(
+        config=True,
+        help="Path of a unix socket to listen on, instead of an address and a port.",
+    )
+    sock_mode = Unicode(
+        f"{_WEB.sock_mode:04o}",
+        config=True,
+        help="Who may use the unix socket, as the octal mode of its file.",
+    )
+    certfile = Unicode(
+        config=True,
+        help="File of our certificate in PEM, with those that lead to its authority; then we speak "
+        "TLS (1.2 or newer) and nothing else.",
+    )
+    keyfile = Unicode(
+        config=True,
+        help="File of its private key in PEM, not encrypted. Default: it is in certfile.",
+    )
+    client_ca = Unicode(
+        config=True,
+        help="File of authorities in PEM. Clients must have a certificate of one of them, beside "
+        "their token.",
+    )
+    allow_origin = List(
+        Unicode(),
+        config=True,
+        help="Origins, as https://lab.example, whose pages may call us from a browser and read the "
+        "answers; '*' is every one. Default: our own alone.",
+    )
+    allow_origin_pat = Unicode(
+        _ORIGINS.allow_origin_pat,
+        allow_none=True,
+        config=True,
+        help="A regular expression for further origins; it must match the whole origin.",
+    )
+    allow_credentials = Bool(
+        _ORIGINS.allow_credentials,
+        config=True,
+        help="Whether a browser may send what it keeps for us along with the calls of those pages, "
+        "such as a client certificate.",
+    )
+    allow_headers = List(
+        Unicode(),
+        list(_ORIGINS.allow_headers),
+        config=True,
+        help="Headers that those pages may send.",
+    )
+    allow_methods = List(
+        Unicode(),
+        list(_ORIGINS.allow_methods),
+        config=True,
+        help="Methods that those pages may use.",
+    )
+    expose_headers = List(
+        Unicode(),
+        list(_ORIGINS.expose_headers),
+        config=True,
+        help="Headers of our answers that those pages may read.",
+    )
+    max_age_s = Int(
+        _ORIGINS.max_age_s,
+        min=0,
+        allow_none=True,
+        config=True,
+        help="Seconds for which a browser need not ask again whether a page may call us "
+        "(Access-Control-Max-Age). Default: the browser's own.",
+    )
     allowed_hosts = List(
         Unicode(),
         config=True,
@@ -113,8 +205,15 @@ class Web(Configurable):
     allowed_env = List(
         Unicode(),
         config=True,
-        help="Variables that a client may set for its kernel, beside those named KERNEL_*. "
-        "PATH, LD_PRELOAD, PYTHONPATH and the like decide which programs run: name them with care.",
+        help="Variables that a client may set for its kernel, beside those named KERNEL_*; "
+        "patterns of the shell. PATH, LD_*, PYTHON* and others that decide which programs run are "
+        "never meant by a pattern, only by their full name.",
+    )
+    allowed_working_dirs = List(
+        Unicode(),
+        config=True,
+        help="Folders in which, and below which, a client may have its kernel begin "
+        "(KERNEL_WORKING_DIR). Default: any that the gateway may enter.",
     )
     max_start_limit_s = Float(
         _WEB.max_start_limit_s,
@@ -173,11 +272,32 @@ class Web(Configurable):
 
     def settings(self, backendai: BackendAISettings) -> WebSettings:
         token = self.token
-        if not token.strip():
-            raise Refused("The token may not be empty. Leave it out and one is made at each start.")
-        values = _values(self, WebSettings)
-        more = {"token": token, "show_token": self._is_made, "backendai": backendai}
-        return WebSettings(**{**values, **more})
+        values = {
+            **_values(self, WebSettings),
+            "token": token,
+            "show_token": self._is_made,
+            "owner_tokens": {Owner(owner): one for owner, one in self.owner_tokens.items()},
+            "base_url": normalised_base_url(self.base_url),
+            "sock": _path(self.sock),
+            "sock_mode": self._mode(),
+            "tls": TlsSettings(
+                certfile=_path(self.certfile),
+                keyfile=_path(self.keyfile),
+                client_ca=_path(self.client_ca),
+            ),
+            "origins": OriginSettings(**_values(self, OriginSettings)),
+            "allowed_working_dirs": tuple(
+                Path(folder).expanduser().absolute() for folder in self.allowed_working_dirs
+            ),
+            "backendai": backendai,
+        }
+        return WebSettings(**values)
+
+    def _mode(self) -> int:
+        text = self.sock_mode
+        if not re.fullmatch(r"(0o?)?[0-7]{3}", text):
+            raise Refused(f"Web.sock_mode must be octal as 0600, not {text!r}.")
+        return int(text, 8)
 
 
 class BackendAI(Configurable):
@@ -203,6 +323,68 @@ class BackendAI(Configurable):
 
     def settings(self) -> BackendAISettings:
         return BackendAISettings(**_values(self, BackendAISettings))
+
+
+class Channels(Configurable):
+    """The channels of kernels, as JupyterLab and others use them over WebSockets."""
+
+    max_message_bytes = Int(
+        _CHANNELS.max_message_bytes,
+        min=1024,
+        config=True,
+        help="Bytes of a message from a client; a longer one closes its connection (1009).",
+    )
+    ping_s = Float(
+        _CHANNELS.ping_s,
+        min=0.0,
+        config=True,
+        help="Seconds between two pings; a client that has not answered by the next is taken for "
+        "gone. 0: none is sent.",
+    )
+    small_frames = Enum(
+        ["auto", "always", "never"],
+        _CHANNELS.small_frames,
+        config=True,
+        help="jupyter_server takes no frame above 10 MiB from a gateway. auto: bigger messages are "
+        "cut for sockets that look like one; always, never: for all, for none.",
+    )
+    spool_bytes = Int(
+        _ENGINE.spool_bytes,
+        min=2**16,
+        config=True,
+        help="Bytes that are kept of what a kernel has said, for clients that are slow or away; "
+        "beyond, the oldest output goes with a notice. The log of each run has it all.",
+    )
+    max_clients = Int(
+        _ENGINE.max_clients,
+        min=1,
+        config=True,
+        help="Clients connected to the channels of one kernel.",
+    )
+    absence_s = Float(
+        _ENGINE.absence_s,
+        min=0.0,
+        config=True,
+        help="Seconds after which a client that has gone is told nothing of what it has missed.",
+    )
+    absent_clients = Int(
+        _ENGINE.absent_clients,
+        min=0,
+        config=True,
+        help="Clients of one kernel that have gone and may come back; the latest ones.",
+    )
+    max_cells = Int(
+        _ENGINE.max_cells,
+        min=1,
+        config=True,
+        help="Cells of clients that wait in one kernel; with one more its client is closed (1013).",
+    )
+
+    def settings(self) -> ChannelSettings:
+        return ChannelSettings(**_values(self, ChannelSettings))
+
+    def added_to(self, engine: EngineSettings) -> EngineSettings:
+        return replace(engine, **_values(self, EngineSettings))
 
 
 class Kernels(Configurable):
@@ -281,6 +463,19 @@ class Runs(Configurable):
         allow_none=True,
         config=True,
         help="Kernels at one time. Default: no limit.",
+    )
+    max_kernels_per_owner = Int(
+        _ENGINE.max_kernels_per_owner,
+        min=1,
+        allow_none=True,
+        config=True,
+        help="Kernels at one time that belong to one owner. Default: no limit.",
+    )
+    max_kernels_per_spec = Dict(
+        Int(min=0),
+        config=True,
+        help="Kernels at one time by the name of their kernelspec; those that are not named have "
+        "no limit. For example {'python3': 20, 'ir': 2}.",
     )
     command_spec = Unicode(
         _ENGINE.command_spec,
@@ -389,6 +584,58 @@ class Runs(Configurable):
         return EngineSettings(**{**_values(self, EngineSettings), "log": limits})
 
 
+class Culling(Configurable):
+    """Which kernels are ended because nobody uses them any more. Off by default."""
+
+    cull_idle_timeout = Float(
+        _CULLING.cull_idle_timeout,
+        min=0.0,
+        config=True,
+        help="Seconds after which a kernel without any activity is ended; 0: never. A kernelspec "
+        "may say otherwise (metadata.kernel_gateway.cull_idle_timeout in its kernel.json), and so "
+        "may who starts a kernel (KERNEL_CULL_IDLE_TIMEOUT in env).",
+    )
+    cull_idle_most_s = Float(
+        _CULLING.cull_idle_most_s,
+        min=1.0,
+        allow_none=True,
+        config=True,
+        help="The most seconds that those two can ask for; who asks for never gets as many. "
+        "Default: no limit.",
+    )
+    cull_interval = Float(
+        _CULLING.cull_interval,
+        min=1.0,
+        config=True,
+        help="Seconds until an idle kernel that is kept for its clients is looked at again.",
+    )
+    cull_connected = Bool(
+        _CULLING.cull_connected,
+        config=True,
+        help="Whether idle kernels are ended though clients are connected to them.",
+    )
+    cull_busy = Bool(
+        _CULLING.cull_busy,
+        config=True,
+        help="Whether kernels are ended while they execute something, or runs wait for them, when "
+        "nothing has come from them for so long.",
+    )
+    cull_sessions = Bool(
+        _CULLING.cull_sessions,
+        config=True,
+        help="Whether sessions that have a folder of their own (Backend.AI's) are ended, too.",
+    )
+    untracked_message_types = List(
+        Unicode(),
+        list(_CULLING.untracked_message_types),
+        config=True,
+        help="Messages of clients that are no activity: they are sent without a user's doing.",
+    )
+
+    def settings(self, engine: EngineSettings) -> EngineSettings:
+        return replace(engine, culling=CullingSettings(**_values(self, CullingSettings)))
+
+
 class Languages(Configurable):
     """What sessions are made of by their image, and what the steps of a batch run do."""
 
@@ -451,7 +698,17 @@ class Store(Configurable):
 
 
 #: What `--help-all` and a generated configuration file list.
-CLASSES: list[type[Configurable]] = [Gateway, Web, BackendAI, Kernels, Runs, Languages, Store]
+CLASSES: list[type[Configurable]] = [
+    Gateway,
+    Web,
+    BackendAI,
+    Channels,
+    Kernels,
+    Runs,
+    Culling,
+    Languages,
+    Store,
+]
 
 
 def read_settings(config: Config) -> Settings:
@@ -461,11 +718,23 @@ def read_settings(config: Config) -> Settings:
     return Settings(
         data_dir=data_dir,
         drain_s=gateway.drain_s,
-        web=Web(config=config).settings(BackendAI(config=config).settings()),
+        web=replace(
+            Web(config=config).settings(BackendAI(config=config).settings()),
+            channels=Channels(config=config).settings(),
+        ),
         kernels=Kernels(config=config).settings(),
-        engine=Languages(config=config).settings(Runs(config=config).settings()),
+        engine=_engine(config),
         store=Store(config=config).settings(data_dir),
     )
+
+
+def _path(text: str) -> Path | None:
+    return Path(text).expanduser().absolute() if text else None
+
+
+def _engine(config: Config) -> EngineSettings:
+    engine = Culling(config=config).settings(Runs(config=config).settings())
+    return Channels(config=config).added_to(Languages(config=config).settings(engine))
 
 
 def _values(traits: Configurable, settings: type[Any]) -> dict[str, Any]:

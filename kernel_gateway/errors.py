@@ -11,6 +11,7 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
     │   ├── OutsideFolder           422 outside_folder
     │   ├── Unauthorized            401 unauthorized
     │   ├── HostRefused             403 host_refused
+    │   ├── OriginRefused           403 origin_refused
     │   ├── AdminsOnly              403 admins_only
     │   ├── NotFound                404
     │   │   ├── KernelNotFound      kernel_not_found
@@ -33,6 +34,7 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
     │   └── TooMany                 429, told when to come back
     │       ├── QueueFull           queue_full
     │       ├── TooManyKernels      too_many_kernels
+    │       ├── TooManyClients      too_many_clients
     │       └── TooManyCalls        too_many_calls
     ├── KernelFault                 a kernel did what no kernel should
     │   ├── MalformedMessage        its message does not follow the protocol
@@ -120,6 +122,13 @@ class HostRefused(CallerFault):
     """The Host header names another machine: a web page may be rebinding its name to us."""
 
     code = "host_refused"
+    status = 403
+
+
+class OriginRefused(CallerFault):
+    """A web page of another origin asks, and is not one of those that may."""
+
+    code = "origin_refused"
     status = 403
 
 
@@ -255,6 +264,12 @@ class QueueFull(TooMany):
 
 class TooManyKernels(TooMany):
     code = "too_many_kernels"
+
+
+class TooManyClients(TooMany):
+    """A kernel's channels have as many sessions as they may have."""
+
+    code = "too_many_clients"
 
 
 class TooManyCalls(TooMany):

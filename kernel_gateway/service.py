@@ -10,6 +10,7 @@ else does not exist.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NewType, Protocol
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
+    from kernel_gateway.messaging.raw import RawMessage
     from kernel_gateway.messaging.strict_json import Json
-    from kernel_gateway.runs.view import RunView
+    from kernel_gateway.runs.state import RunState
+    from kernel_gateway.runs.view import Outcome, RunView
 
 Owner = NewType("Owner", str)  # who a credential belongs to
 RunId = NewType("RunId", str)  # the client's name of a run, unique within (owner, session)
@@ -37,6 +40,8 @@ __all__ = [
     "Answer",
     "ApiKey",
     "BatchCommands",
+    "ChannelsClient",
+    "ChannelsLink",
     "Completion",
     "ConsoleItem",
     "Cursor",
@@ -44,6 +49,7 @@ __all__ = [
     "ExecuteMode",
     "FileEntry",
     "FileListing",
+    "Helping",
     "KernelInfoView",
     "KernelRequest",
     "KernelSpecView",
@@ -53,11 +59,18 @@ __all__ = [
     "Limits",
     "LogPage",
     "Mode",
+    "NotebookSessionChange",
+    "NotebookSessionRequest",
+    "NotebookSessionView",
     "Owner",
+    "Parting",
     "Record",
     "RunId",
     "RunInfo",
+    "RunPage",
+    "RunPlace",
     "RunPlan",
+    "RunQuery",
     "RunRequest",
     "RunUid",
     "Seq",
@@ -76,7 +89,8 @@ class KernelState(StrEnum):
     STARTING = "starting"
     IDLE = "idle"
     BUSY = "busy"
-    RESTARTING = "restarting"
+    RESTARTING = "restarting"  # because somebody has asked for it
+    AUTORESTARTING = "autorestarting"  # because its process has died
     DEAD = "dead"
 
 
@@ -86,6 +100,9 @@ class KernelRequest:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     start_limit_s: float | None = None  # None: the configured one
+    cull_idle_s: float | None = None  # None: the kernelspec's, else the configured one; 0: never
+    #: Its sockets without a subprotocol are those of a jupyter_server, which takes 10 MiB a frame.
+    for_jupyter_server: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +119,7 @@ class KernelInfoView:
     connections: int = 0
     reason: str | None = None  # of a death or a failed start
     language_info: Mapping[str, Json] = field(default_factory=dict)  # once it has been ready
+    for_jupyter_server: bool = False  # as it was requested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +129,8 @@ class KernelSpecView:
     name: str
     display_name: str
     language: str  # as its kernel.json names it; may be empty
+    spec: Mapping[str, Json] = field(default_factory=dict)  # the content of its kernel.json
+    resources: tuple[str, ...] = ()  # names of the files beside it: logos, kernel.js, kernel.css
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +239,91 @@ class Keys(Protocol):
         """None when it is unknown or revoked. Asked at each call, so that a revocation counts."""
 
 
+# -- sessions as Jupyter's clients know them ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookSessionRequest:
+    """A document and the kernel that it is executed on; found again by its path."""
+
+    path: str
+    name: str = ""
+    type: str = "notebook"
+    kernel: KernelRequest = field(default_factory=KernelRequest)  # to be started
+    kernel_id: str | None = None  # or this one, which is there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookSessionChange:
+    """What is None stays."""
+
+    path: str | None = None
+    name: str | None = None
+    type: str | None = None
+    kernel: KernelRequest | None = None  # a new one takes the place of the present one
+    kernel_id: str | None = None  # or this one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookSessionView:
+    id: str
+    path: str
+    name: str
+    type: str
+    kernel: KernelInfoView  # dead, with the reason, when it has gone without its session
+    created: bool = False  # by the call that gave this view
+
+
+# -- the channels of a kernel ---------------------------------------------------------------------
+
+
+class Parting(StrEnum):
+    """Why a client's link to a kernel is over, though the client did not end it."""
+
+    DELETED = "the kernel was deleted"
+    REPLACED = "another connection of this session has taken over"
+    TOO_MUCH = "too many requests wait for this kernel"
+    TOO_SLOW = "too much was said that may not be dropped and was not read"
+
+
+class ChannelsClient(Protocol):
+    """The client's end of a link. Called on the loop; neither may block, nor raise."""
+
+    def on_news(self) -> None:
+        """There is something to `take`; told once, and again after a `take` has emptied it."""
+
+    def on_parted(self, why: Parting) -> None:
+        """The link is over; nothing more can be taken or passed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Helping:
+    """What is next for a client, in order."""
+
+    messages: Sequence[RawMessage]
+    last: int  # number of the last of them, or of the one taken before; for `acknowledge`
+
+
+class ChannelsLink(Protocol):
+    """One client's link to a kernel, over all its generations. What a session has not acknowledged
+    is kept for it: a later link with its ID takes it up there."""
+
+    session_id: str
+
+    def take(self, most_bytes: int) -> Helping:
+        """About so much of what is next, at least one message if there is any."""
+
+    def acknowledge(self, number: int) -> None:
+        """The client has everything up to this one."""
+
+    def pass_on(self, message: RawMessage) -> None:
+        """To the kernel, at once; kept while it is starting. `MalformedMessage` for a request
+        whose content is not what its type promises."""
+
+    def detach(self) -> None:
+        """The client has gone, perhaps to come back. Harmless when repeated."""
+
+
 # -- runs ---------------------------------------------------------------------------------------
 
 
@@ -286,6 +391,43 @@ class ExecuteCall:
     reuse_finished: bool = False
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class RunPlace:
+    """Of a run among all, by the time of its creation. As text: `1800000000.25_UID`."""
+
+    created_at: float
+    uid: str
+
+    def __str__(self) -> str:
+        return f"{self.created_at!r}_{self.uid}"
+
+    @classmethod
+    def parse(cls, text: str) -> RunPlace:
+        """Raises `ValueError` for anything but a place that we gave out."""
+        at, _, uid = text.partition("_")
+        place = cls(float(at), uid)
+        if str(place) != text or not (math.isfinite(place.created_at) and uid.isprintable()):
+            raise ValueError(f"not a place: {text!r}")
+        return place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunQuery:
+    """Which runs are listed, newest first."""
+
+    kernel_id: str | None = None
+    state: RunState | None = None
+    outcome: Outcome | None = None
+    limit: int = 100
+    before: RunPlace | None = None  # `next` of the page before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPage:
+    runs: tuple[RunInfo, ...]
+    next: RunPlace | None  # give it as `before`; None: there are no more
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPage:
     """Records behind a cursor, oldest first."""
@@ -299,6 +441,10 @@ class Service(Protocol):
     # -- kernels
     async def kernelspecs(self) -> KernelSpecsView:
         """What can be started at this moment; unreadable ones are left out."""
+
+    async def kernelspec_file(self, name: str, file: str) -> bytes:
+        """One of its `resources`, or another file below its folder. `KernelSpecNotFound`,
+        `FileNotThere`, `OutsideFolder`, `TooLarge`."""
 
     async def create_kernel(self, owner: Owner, request: KernelRequest) -> KernelInfoView:
         """At once, before the kernel is there. `KernelSpecNotFound`, `TooManyKernels`."""
@@ -322,6 +468,42 @@ class Service(Protocol):
 
     async def complete(self, owner: Owner, kernel_id: str, code: str, cursor: int) -> Completion:
         """Nothing while the kernel is busy, and after a limit: it never waits behind a run."""
+
+    def channels(
+        self,
+        owner: Owner,
+        kernel_id: str,
+        client: ChannelsClient,
+        *,
+        session_id: str | None = None,
+        behind_lab: bool = False,
+    ) -> ChannelsLink:
+        """A session that is linked already is taken over. None: a session of its own.
+
+        `behind_lab`: JupyterLab is at the other end, which takes `restarting` for a death.
+        `KernelNotFound`, `TooManyClients`."""
+
+    # -- sessions as Jupyter's clients know them: a path and its kernel; kept over restarts of ours
+    async def open_notebook_session(
+        self, owner: Owner, request: NotebookSessionRequest
+    ) -> NotebookSessionView:
+        """The session of that path, made if there is none; its kernel is started if it has none
+        that lives. `KernelNotFound`, `KernelSpecNotFound`, `TooManyKernels`."""
+
+    async def notebook_sessions(self, owner: Owner) -> list[NotebookSessionView]:
+        """Oldest first."""
+
+    async def notebook_session(self, owner: Owner, session_id: str) -> NotebookSessionView:
+        """`SessionNotFound`."""
+
+    async def change_notebook_session(
+        self, owner: Owner, session_id: str, change: NotebookSessionChange
+    ) -> NotebookSessionView:
+        """A kernel that it had and that no other session has is ended. `SessionNotFound`,
+        `KernelNotFound`, `KernelSpecNotFound`, `TooManyKernels`, `SessionExists`."""
+
+    async def end_notebook_session(self, owner: Owner, session_id: str) -> None:
+        """With its kernel. `SessionNotFound`."""
 
     # -- sessions: a kernel with a name, a folder and an environment of its own
     async def create_session(self, owner: Owner, request: SessionRequest) -> SessionView:
@@ -364,6 +546,9 @@ class Service(Protocol):
 
     async def run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunInfo:
         """By run ID or uid. `RunNotFound`, `RunIdAmbiguous`, `RunExpired`."""
+
+    async def runs(self, owner: Owner, query: RunQuery) -> RunPage:
+        """The owner's, newest first; also those of kernels that are gone."""
 
     async def log(
         self,

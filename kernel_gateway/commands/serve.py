@@ -27,11 +27,16 @@ class ServeApp(Command):
     examples = """
         kernel-gateway serve --port=9000
         KERNEL_GATEWAY_TOKEN=secret kernel-gateway serve --ip='*'
+        kernel-gateway serve --sock=/run/user/1000/kernels.sock
     """
     aliases: dict[Any, Any] = {
         **ALIASES,
         "ip": "Web.ip",
         "port": "Web.port",
+        "sock": "Web.sock",
+        "base-url": "Web.base_url",
+        "certfile": "Web.certfile",
+        "keyfile": "Web.keyfile",
         "token": "Web.token",
         "drain": "Gateway.drain_s",
     }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kernel_gateway.errors import KernelDead, MalformedMessage
-from kernel_gateway.execution.losses import DELETED, RESTARTED, not_launched, reason_of
+from kernel_gateway.execution.losses import DELETED, RESTARTED, RETIRED, not_launched, reason_of
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.kernels.kernel import Generation, Kernel, KernelExit, Launcher, LaunchRequest
 from kernel_gateway.messaging import facts
@@ -22,7 +22,6 @@ from kernel_gateway.messaging.facts import KernelInfo, fact_of
 from kernel_gateway.messaging.message import (
     Channel,
     Header,
-    Message,
     MsgId,
     Request,
     complete_request,
@@ -41,14 +40,18 @@ if TYPE_CHECKING:
 
     from kernel_gateway.execution.clock import Clock, Handle
     from kernel_gateway.execution.live import LiveRun
+    from kernel_gateway.execution.relay import Key
     from kernel_gateway.execution.settings import EngineSettings
     from kernel_gateway.kernels.kernel import KernelId
+    from kernel_gateway.messaging.raw import RawMessage
 
 log = logging.getLogger("kernel_gateway.execution")
 
 BARRIER_LIMIT_S = 1.0  # a kernel that does not answer on control by then has no such thread
 QUIET_S = 0.2  # then the barrier is iopub's silence
 QUIET_CAP_S = 2.0
+
+TEXT_CHARS = 2**16  # so much of a stream is told to a run at once
 
 NEVER = Generation(0)  # of a kernel that was not launched yet
 
@@ -67,16 +70,28 @@ class Recipe:
 class Host(Protocol):
     """The session that a kernel works for."""
 
-    def in_flight_on(self, kernel: ManagedKernel) -> LiveRun | None:
-        """The run that has its turn, if it is this kernel's to execute."""
+    def lives_on(self, kernel: ManagedKernel) -> list[LiveRun]:
+        """The run that has its turn there, and those that clients have sent to this generation."""
+
+    def hear(self, kernel: ManagedKernel, message: RawMessage) -> None:
+        """What it says, unless it answers a question of ours; before it is told to a run."""
+
+    def on_launched(self, kernel: ManagedKernel) -> None:
+        """It can be sent to; what is sent now waits until it is up."""
 
     def feed(self, live: LiveRun, event: events.Event) -> None: ...
+
+    def lose(self, live: LiveRun, why: events.KernelLost) -> None:
+        """Its kernel is gone."""
 
     def touch(self) -> None:
         """Something happened."""
 
     def on_up(self, kernel: ManagedKernel) -> None:
         """It can execute what waits for it."""
+
+    def on_replaced(self, kernel: ManagedKernel) -> None:
+        """Its process has died, and another will take its place."""
 
     def on_closed(self, kernel: ManagedKernel, why: events.KernelLost) -> None:
         """No generation will follow any more: what waits for it waits in vain."""
@@ -97,13 +112,32 @@ class _Listener:
         if self._current:
             self.kernel._on_ready(info)
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: RawMessage) -> None:
         if self._current:
             self.kernel._on_message(message)
 
     def on_dead(self, how: KernelExit) -> None:
         if self._current:
             self.kernel._on_dead(how)
+
+
+@dataclass(slots=True)
+class _Text:
+    """What a run has printed on one stream since it was last told so."""
+
+    live: LiveRun
+    key: Key
+    name: str
+    parts: list[str]
+    chars: int
+
+    def takes(self, live: LiveRun, fact: facts.Stream) -> bool:
+        """Whether it goes on; then it is taken."""
+        if self.live is not live or self.name != fact.name or self.chars > TEXT_CHARS:
+            return False
+        self.parts.append(fact.text)
+        self.chars += len(fact.text)
+        return True
 
 
 @dataclass(slots=True)
@@ -141,14 +175,19 @@ class ManagedKernel:
         self._clock = clock
         self._new_id = new_id
         self._kernel: Kernel | None = None
-        self._last_iopub = clock.now()
-        self._routes: OrderedDict[MsgId, LiveRun] = OrderedDict()
+        self.says_busy = False  # by its last status that was not because of a question of ours
+        self._said = 0  # messages over iopub
+        self._text: _Text | None = None  # that its run is to be told
+        self._session = ""  # in the parent of all that is because of us
+        self._routes: OrderedDict[Key, LiveRun] = OrderedDict()
         self._questions: dict[MsgId, _Question] = {}
-        self._prompts: dict[MsgId, Header] = {}  # input requests, by the request they belong to
+        self._prompts: dict[Key, Header] = {}  # input requests, by the request they belong to
         self._tasks = Tasks(f"kernel {recipe.kernel_id}")
         self._settled = asyncio.Event()  # it is up, or will never be
         self._restart_wanted = False
         self._deleted = False
+        self._farewell = DELETED  # why it was
+        self._retired = False  # a client has told it to end
         self._poisoned = False  # told to die for a run; may serve none after it
         self._deaths = 0  # in a row
         self._back_off: Handle | None = None
@@ -185,14 +224,36 @@ class ManagedKernel:
             ),
             _Listener(self, self.generation),
         )
+        self._session = self._kernel.session
+        self.says_busy = False
+        self._host.on_launched(self)
+
+    @property
+    def takes_requests(self) -> bool:
+        """What is sent now reaches this generation, and not one that is on its way down."""
+        return self._kernel is not None and not (self._is_going or self._poisoned)
+
+    @property
+    def has_process(self) -> bool:
+        """Or one that is on its way up, or down."""
+        return self._kernel is not None
+
+    def is_ours(self, session: str) -> bool:
+        """Whether requests with this in their header are ours."""
+        return session == self._session
 
     def state(self, *, busy: bool) -> KernelState:
         if self.closed_by is not None:
             return KernelState.DEAD
         if not self.is_up:
-            first = self.generation <= 1 and not self._restart_wanted and not self._poisoned
-            return KernelState.STARTING if first else KernelState.RESTARTING
-        return KernelState.BUSY if busy else KernelState.IDLE
+            return self._state_of_start()
+        return KernelState.BUSY if busy or self.says_busy else KernelState.IDLE
+
+    def _state_of_start(self) -> KernelState:
+        if self._deaths or self._poisoned:
+            return KernelState.AUTORESTARTING
+        first = self.generation <= 1 and not self._restart_wanted
+        return KernelState.STARTING if first else KernelState.RESTARTING
 
     async def ready(self) -> None:
         """When it has come up. Raises `KernelDead` with the reason when it will not."""
@@ -202,15 +263,20 @@ class ManagedKernel:
     @property
     def _is_going(self) -> bool:
         """Somebody has asked for its end: that is then the end of its run, too."""
-        return self._deleted or self._restart_wanted
+        return self._deleted or self._restart_wanted or self._retired
 
     def check_alive(self) -> None:
         if self.closed_by is not None:
             raise KernelDead(self.reason or "The kernel is dead.")
 
     def restart(self) -> None:
-        """At once; the run in flight ends as lost when the old process is gone."""
-        self.check_alive()
+        """At once; the run in flight ends as lost when the old process is gone. One that is dead
+        begins anew."""
+        if self._deleted:
+            self.check_alive()
+        if self.closed_by is not None:
+            self._revive()
+            return
         if self._back_off is not None:  # no need to wait any longer
             self._back_off.cancel()
             self._deaths = 0
@@ -219,27 +285,44 @@ class ManagedKernel:
         if self._restart_wanted or self._kernel is None:
             return  # it is on its way down or up already
         self._restart_wanted = True
+        self._retired = False
         self._deaths = 0
         self.is_up = False
         self._settled.clear()
         self._tasks.start(self._kernel.shutdown(self._settings.shutdown_grace_s))
 
-    def delete(self) -> None:
+    def _revive(self) -> None:
+        self.closed_by = self.reason = None
+        self._deaths = 0
+        self._retired = False
+        self._settled.clear()
+        self._relaunch()
+
+    def retire(self) -> None:
+        """A client has told it to end: no generation follows its death, unless somebody asks."""
+        if self._kernel is not None and not self._is_going:
+            self._retired = True
+            self.is_up = False
+            self._tasks.start(self._kernel.shutdown(self._settings.shutdown_grace_s))
+
+    def delete(self, why: Reason = DELETED) -> None:
         """No generation follows. The process is still there: await `gone`."""
         if not self._deleted:
             self._deleted = True
-            self._close(DELETED)
+            self._farewell = why
+            self._close(why)
 
     async def gone(self, grace_s: float) -> None:
         """Returns when the process is gone and its run has its end."""
         if self._kernel is not None:
             await self._kernel.shutdown(grace_s)
-        self._end_in_flight(DELETED)
+        self._end_in_flight(self._farewell)
         await self._tasks.join()
 
     def released(self, live: LiveRun) -> None:
         """A run of it is over."""
-        self._prompts.clear()
+        for key in [one for one in self._prompts if self._routes.get(one) is live]:
+            del self._prompts[key]
         for msg_id in [one for one, asked in self._questions.items() if asked.live is live]:
             del self._questions[msg_id]
         if self._kernel is None:
@@ -268,23 +351,28 @@ class ManagedKernel:
             self._settled.clear()
         self._host.touch()
         reason = self._reason_of(how)
-        if self.closed_by is None and how.start_fault is not None and not self._restart_wanted:
+        given_up = how.start_fault is not None and not self._restart_wanted
+        if self.closed_by is None and (given_up or self._retired):
             self._close(reason)
         self._end_in_flight(reason)
         if self.closed_by is None:
+            if not self._restart_wanted:
+                self._host.on_replaced(self)
             self._replace(reason)
 
     def _reason_of(self, how: KernelExit) -> Reason:
         if self._deleted:
-            return DELETED
-        return RESTARTED if self._restart_wanted else reason_of(how)
+            return self._farewell
+        if self._restart_wanted:
+            return RESTARTED
+        return RETIRED if self._retired else reason_of(how)
 
     def _end_in_flight(self, reason: Reason) -> None:
         """But for a run that only waits for a kernel, when another generation will come."""
-        live = self._host.in_flight_on(self)
-        waits = live is not None and live.machine.state is RunState.STARTING
-        if live is not None and not (waits and self.closed_by is None):
-            self._host.feed(live, events.KernelLost(reason, deleted=self._deleted))
+        for live in self._host.lives_on(self):
+            waits = live.machine.state is RunState.STARTING and not live.machine.plan.observed
+            if self.closed_by is not None or not waits:
+                self._host.lose(live, events.KernelLost(reason, deleted=self._deleted))
 
     def _replace(self, reason: Reason) -> None:
         """Start the next generation, later and later when they die one after the other."""
@@ -326,22 +414,47 @@ class ManagedKernel:
         _DO[type(action)](self, live, action)
 
     def _send_execute(self, live: LiveRun, action: actions.SendExecute) -> None:
-        self._routes[action.msg_id] = live
-        while len(self._routes) > self._settings.recent_runs:
-            self._routes.popitem(last=False)
+        self.route((self._session, action.msg_id), live)
         self._send(execute_request(action.msg_id, action.code, allow_stdin=action.allow_stdin))
 
+    def route(self, key: Key, live: LiveRun) -> None:
+        """What comes of this request belongs to the run."""
+        self._routes[key] = live
+        for _ in range(min(2, len(self._routes) - self._settings.recent_runs)):
+            oldest, run = next(iter(self._routes.items()))
+            if run.machine.finished:
+                del self._routes[oldest]
+            else:  # cells of clients, of which any number may wait
+                self._routes.move_to_end(oldest)
+
+    def routed(self, key: Key) -> LiveRun | None:
+        return self._routes.get(key)
+
+    def pass_on(self, message: RawMessage) -> None:
+        """A client's, as it came. See `takes_requests`."""
+        if self._kernel is not None:
+            self._kernel.send(message)
+
     def _send_input(self, live: LiveRun, action: actions.SendInput) -> None:
-        prompt = self._prompts.pop(action.msg_id, None)
+        prompt = self.take_prompt(live)
         self._send(input_reply(self._new_msg_id(), action.value, parent=prompt))
+
+    def take_prompt(self, live: LiveRun) -> Header | None:
+        """Its open prompt, which is being answered: nobody else can any more."""
+        key = next((one for one in self._prompts if self._routes.get(one) is live), None)
+        return self._prompts.pop(key) if key is not None else None
+
+    def interrupt(self) -> None:
+        """Once, whatever it executes."""
+        if self._kernel is not None:
+            self._tasks.start(self._kernel.interrupt())
 
     def _send(self, request: Request) -> None:
         if self._kernel is not None:
             self._kernel.send(request)
 
     def _interrupt(self, live: LiveRun, action: actions.Interrupt) -> None:
-        if self._kernel is not None:
-            self._tasks.start(self._kernel.interrupt())
+        self.interrupt()
 
     def _terminate(self, live: LiveRun, action: actions.Terminate) -> None:
         if self._kernel is not None:
@@ -359,25 +472,28 @@ class ManagedKernel:
 
     # -- what it says ------------------------------------------------------------------------------
 
-    def _on_message(self, message: Message) -> None:
+    def _on_message(self, message: RawMessage) -> None:
         if message.channel is Channel.IOPUB:
-            self._last_iopub = self._clock.now()
-        parent = message.parent_id
+            self._said += 1
+        parent = message.parent
         if parent is None:
+            self._host.hear(self, message)
             return
-        question = self._questions.get(parent)
-        live = self._routes.get(parent)
-        if question is None and live is None:
+        key = parent.session, parent.msg_id
+        live = self._routes.get(key)
+        if live is None and parent.session == self._session:
+            self._answered(parent.msg_id, message)
             return
+        self._host.hear(self, message)
+        if live is None and message.msg_type != "status":
+            return  # of a client's request that is no run
         fact = self._fact_of(message)
-        if fact is None:
-            return
-        if question is not None:
-            self._answered(parent, question, fact)
-        elif live is not None:
-            self._heard(live, parent, fact, message)
+        if isinstance(fact, facts.Busy | facts.Idle):
+            self.says_busy = isinstance(fact, facts.Busy)
+        if live is not None and fact is not None:
+            self._heard(live, key, fact, message)
 
-    def _fact_of(self, message: Message) -> facts.Fact | None:
+    def _fact_of(self, message: RawMessage) -> facts.Fact | None:
         """The fact, if it came over the channel where such facts are at home."""
         try:
             fact = fact_of(message)
@@ -389,13 +505,33 @@ class ManagedKernel:
         home = _HOMES.get(type(fact), frozenset({Channel.IOPUB}))
         return fact if message.channel in home else None
 
-    def _heard(self, live: LiveRun, parent: MsgId, fact: facts.Fact, message: Message) -> None:
+    def _heard(self, live: LiveRun, key: Key, fact: facts.Fact, message: RawMessage) -> None:
+        if isinstance(fact, facts.Stream):
+            self._gather(live, key, fact)
+            return
         self._host.touch()
         if self._is_going and isinstance(fact, facts.Replied | facts.Idle):
             return  # it says so of code that it has ended itself, because it was told to go
         if isinstance(fact, facts.InputRequested):
-            self._prompts[parent] = message.header
-        self._host.feed(live, events.KernelSaid(parent, fact))
+            self._prompts[key] = message.header
+        self._host.feed(live, events.KernelSaid(MsgId(key[1]), fact))
+
+    def _gather(self, live: LiveRun, key: Key, fact: facts.Stream) -> None:
+        """A flood of small prints is told in texts, one for each drain of the socket at most: to
+        tell a run costs more than all the rest."""
+        if self._text is not None and self._text.takes(live, fact):
+            return
+        self.tell_text()
+        self._text = _Text(live, key, fact.name, [fact.text], len(fact.text))
+        asyncio.get_running_loop().call_soon(self.tell_text)
+
+    def tell_text(self) -> None:
+        """Before anything else is told to a run, so that all is in its order."""
+        text, self._text = self._text, None
+        if text is not None:
+            self._host.touch()
+            fact = facts.Stream(text.name, "".join(text.parts))
+            self._host.feed(text.live, events.KernelSaid(MsgId(text.key[1]), fact))
 
     # -- questions of ours -------------------------------------------------------------------------
 
@@ -410,6 +546,7 @@ class ManagedKernel:
     def _raise_barrier(self, live: LiveRun, action: actions.RaiseBarrier) -> None:
         """Its idle comes over the socket of the output, behind all that was printed before."""
         passed = False
+        said = -1
 
         def passes() -> None:
             nonlocal passed
@@ -421,12 +558,13 @@ class ManagedKernel:
         deadline = self._clock.now().mono + BARRIER_LIMIT_S + QUIET_CAP_S
 
         def look() -> None:
-            now = self._clock.now().mono
+            nonlocal said
             if passed or live.machine.finished:
                 return
-            if now >= deadline or now - self._last_iopub.mono >= QUIET_S:
+            if said == self._said or self._clock.now().mono >= deadline:
                 passes()
             else:
+                said = self._said
                 self._clock.call_later(QUIET_S, look)
 
         self._clock.call_later(BARRIER_LIMIT_S, look)
@@ -467,7 +605,11 @@ class ManagedKernel:
         for question in questions.values():
             question.lost()
 
-    def _answered(self, msg_id: MsgId, question: _Question, fact: facts.Fact) -> None:
+    def _answered(self, msg_id: MsgId, message: RawMessage) -> None:
+        question = self._questions.get(msg_id)
+        if question is None:
+            return
+        fact = self._fact_of(message)
         if isinstance(fact, question.awaited):
             del self._questions[msg_id]
             question.then(fact)

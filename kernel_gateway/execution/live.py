@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from kernel_gateway.store.store import Store
 
 KEPT_CHARS = 2**16  # of a finished run's log that stays in memory
+#: Of a run that is only observed: its client has all of it already, so nobody waits for the disk.
+PATIENCE_S = 0.25
+PATIENT_RECORDS = 64  # of which a text has up to 64 KiB
 
 _PATIENT_STATES = frozenset({RunState.QUEUED, RunState.STARTING, RunState.RUNNING})
 
@@ -84,6 +87,7 @@ class LiveRun:
         self._refused = False
         self._waiters: set[asyncio.Future[None]] = set()
         self._followers = 0
+        self._is_due = False
 
     def __repr__(self) -> str:
         return f"<LiveRun {self.identity.uid[:4]} {self.machine.state.name} told={self.told}>"
@@ -96,8 +100,24 @@ class LiveRun:
         self.log.append(body, step=step, at=now.wall)
         if isinstance(body, records.StateChanged):
             self._row_is_old = True
-        if not _is_patient(body) or self._followers:
+        if self._followers:
             self._store.enlist(self)
+        elif self.machine.plan.observed:
+            self._enlist_soon()
+        elif not _is_patient(body):
+            self._store.enlist(self)
+
+    def _enlist_soon(self) -> None:
+        """Many records, and short cells one after the other, so cost one commit."""
+        if self.log.pending > PATIENT_RECORDS:
+            self._store.enlist(self)
+        elif not self._is_due:
+            self._is_due = True
+            self._clock.call_later(PATIENCE_S, self._enlist)
+
+    def _enlist(self) -> None:
+        self._is_due = False
+        self._end_patience()
 
     def take(self) -> Sequence[Write]:
         batch = self.log.take()
@@ -214,6 +234,10 @@ class LiveRun:
                 return False
             await self.changed(left)
         return True
+
+    def hurry(self) -> None:
+        """Somebody waits until what has happened is told."""
+        self._end_patience()
 
     def follow(self) -> None:
         """A reader wants each record at once, also those that could wait. Pair with `unfollow`."""

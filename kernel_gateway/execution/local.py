@@ -12,12 +12,13 @@ import logging
 import uuid
 from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kernel_gateway.errors import (
     Draining,
     FileNotThere,
     GatewayError,
+    KernelSpecNotFound,
     NotWaiting,
     OurFault,
     RunExpired,
@@ -29,22 +30,29 @@ from kernel_gateway.errors import (
 from kernel_gateway.execution.answering import answer_call
 from kernel_gateway.execution.archives import pieces
 from kernel_gateway.execution.clock import Clock, LoopClock
+from kernel_gateway.execution.culling import Culler
+from kernel_gateway.execution.listing import list_runs
 from kernel_gateway.execution.live import Identity, LiveRun
+from kernel_gateway.execution.losses import culled
+from kernel_gateway.execution.notebook_sessions import NotebookSessions
 from kernel_gateway.execution.past import PastRun
 from kernel_gateway.execution.plans import batch_plan, query_plan
 from kernel_gateway.execution.printed import printed
 from kernel_gateway.execution.recovery import lost_run
+from kernel_gateway.execution.resources import read_resource, resource_names
 from kernel_gateway.execution.sessions import Sessions
 from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import events
 from kernel_gateway.runs.log import Log
-from kernel_gateway.runs.plan import Limits, RunPlan
+from kernel_gateway.runs.plan import Limits, Mode, RunPlan, StepPlan
 from kernel_gateway.runs.records import Seq
 from kernel_gateway.runs.run import Run
 from kernel_gateway.service import (
     ApiKey,
+    ChannelsClient,
+    ChannelsLink,
     Completion,
     ExecuteCall,
     ExecuteMode,
@@ -54,9 +62,14 @@ from kernel_gateway.service import (
     KernelSpecsView,
     KernelSpecView,
     LogPage,
+    NotebookSessionChange,
+    NotebookSessionRequest,
+    NotebookSessionView,
     Owner,
     RunId,
     RunInfo,
+    RunPage,
+    RunQuery,
     RunRequest,
     RunUid,
     SessionEvent,
@@ -69,8 +82,9 @@ if TYPE_CHECKING:
 
     from kernel_gateway.execution.answering import Found
     from kernel_gateway.execution.folder import SessionFolder
-    from kernel_gateway.execution.session import Session
+    from kernel_gateway.execution.session import Cell, Session
     from kernel_gateway.kernels.kernel import Launcher
+    from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.answer import Answer
     from kernel_gateway.store.store import Store
     from kernel_gateway.store.values import StoredRun, Write
@@ -103,6 +117,7 @@ class LocalService:
         self._new_id = new_id
         self._live: OrderedDict[str, LiveRun] = OrderedDict()  # by uid, oldest first
         self._tasks = Tasks("service")
+        self._culler = Culler(launcher, self._settings.culling, self._clock, self._cull)
         self._sessions = Sessions(
             launcher,
             store,
@@ -110,7 +125,10 @@ class LocalService:
             clock=self._clock,
             new_id=new_id,
             check_open=self._check_open,
+            observe=self._observe,
+            culler=self._culler,
         )
+        self._notebooks = NotebookSessions(self._sessions, store, self._clock, new_id)
         self._draining = False
 
     # -- its life ----------------------------------------------------------------------------------
@@ -120,6 +138,7 @@ class LocalService:
         await self._sessions.remove_left_behind()
         for run in await self._store.unfinished():
             await self._store.write(*await self._lost(run))
+        await self._notebooks.load()
         self._tasks.start(self._sweep_for_ever())
 
     async def _lost(self, run: StoredRun) -> Sequence[Write]:
@@ -152,11 +171,17 @@ class LocalService:
         A busy kernel has `grace_s` to end by itself; None: the configured grace.
         """
         self._draining = True
+        self._culler.stop()
         await self._sessions.close(grace_s)
+        for live in self._live.values():
+            live.hurry()
+        await self._culler.join()
+        await self._notebooks.close()
         await self._tasks.cancel()
 
     async def _sweep_for_ever(self) -> None:
         while True:
+            self._notebooks.forget_old(self._settings.retention_s)
             try:
                 await self._store.sweep(self._clock.now().wall)
             except GatewayError as fault:  # there is another time
@@ -166,7 +191,9 @@ class LocalService:
     # -- kernels -----------------------------------------------------------------------------------
 
     async def kernelspecs(self) -> KernelSpecsView:
-        entries = await asyncio.to_thread(self._launcher.kernelspecs)
+        return await asyncio.to_thread(self._read_specs)
+
+    def _read_specs(self) -> KernelSpecsView:
         return KernelSpecsView(
             default=self._launcher.default_spec(),
             specs=tuple(
@@ -174,10 +201,21 @@ class LocalService:
                     name=entry.name,
                     display_name=str(entry.spec.get("display_name", entry.name)),
                     language=str(entry.spec.get("language", "")),
+                    spec=cast("Mapping[str, Json]", entry.spec),  # it was read from JSON
+                    resources=resource_names(entry.resource_dir),
                 )
-                for entry in entries
+                for entry in self._launcher.kernelspecs()
             ),
         )
+
+    async def kernelspec_file(self, name: str, file: str) -> bytes:
+        return await asyncio.to_thread(self._read_spec_file, name, file)
+
+    def _read_spec_file(self, name: str, file: str) -> bytes:
+        for entry in self._launcher.kernelspecs():
+            if entry.name.lower() == name.lower():  # as kernels are started by it
+                return read_resource(entry.resource_dir, file)
+        raise KernelSpecNotFound(f"There is no kernelspec {name[:200]!r}.")
 
     async def create_kernel(self, owner: Owner, request: KernelRequest) -> KernelInfoView:
         return self._sessions.make_kernel(owner, request).view()
@@ -207,9 +245,47 @@ class LocalService:
     async def complete(self, owner: Owner, kernel_id: str, code: str, cursor: int) -> Completion:
         return await self._sessions.of(owner, kernel_id).complete(code, cursor)
 
+    def channels(
+        self,
+        owner: Owner,
+        kernel_id: str,
+        client: ChannelsClient,
+        *,
+        session_id: str | None = None,
+        behind_lab: bool = False,
+    ) -> ChannelsLink:
+        session = self._sessions.of(owner, kernel_id)
+        return session.attach(client, session_id, behind_lab=behind_lab)
+
     def _check_open(self) -> None:
         if self._draining:
             raise Draining("The gateway is shutting down and takes nothing new.")
+
+    async def _cull(self, session: Session, idle_s: float) -> None:
+        """A run that has come to it within this moment shares its end."""
+        if self._sessions.get(session.id) is session:
+            await self._sessions.end(session, culled(idle_s))
+
+    # -- sessions of notebooks ---------------------------------------------------------------------
+
+    async def open_notebook_session(
+        self, owner: Owner, request: NotebookSessionRequest
+    ) -> NotebookSessionView:
+        return await self._notebooks.open(owner, request)
+
+    async def notebook_sessions(self, owner: Owner) -> list[NotebookSessionView]:
+        return self._notebooks.all_of(owner)
+
+    async def notebook_session(self, owner: Owner, session_id: str) -> NotebookSessionView:
+        return self._notebooks.view(owner, session_id)
+
+    async def change_notebook_session(
+        self, owner: Owner, session_id: str, change: NotebookSessionChange
+    ) -> NotebookSessionView:
+        return await self._notebooks.change(owner, session_id, change)
+
+    async def end_notebook_session(self, owner: Owner, session_id: str) -> None:
+        await self._notebooks.end(owner, session_id)
 
     # -- sessions ----------------------------------------------------------------------------------
 
@@ -301,6 +377,26 @@ class LocalService:
 
     def _new_run(self, session: Session, request: RunRequest, digest: str) -> LiveRun:
         """Known by its ID before anything is awaited, so that two calls at once make one run."""
+        live = self._recorded(session, request, digest, lambda: MsgId(self._new_id()))
+        live.when_known = lambda: session.put(live)  # stored first, executed then
+        self._store.enlist(live)
+        return live
+
+    def _observe(self, session: Session, cell: Cell) -> LiveRun:
+        """A run that its client has sent to the kernel itself; it is stored when it suits."""
+        plan = RunPlan(
+            mode=Mode.QUERY,
+            steps=(StepPlan(code=cell.code),),
+            allow_stdin=cell.allow_stdin,
+            observed=True,
+        )
+        request = RunRequest(plan=plan, kernel_id=session.id)
+        _, msg_id = cell.key
+        return self._recorded(session, request, digest_of(plan), lambda: MsgId(msg_id))
+
+    def _recorded(
+        self, session: Session, request: RunRequest, digest: str, new_id: Callable[[], MsgId]
+    ) -> LiveRun:
         uid = RunUid(self._new_id())
         run_id = request.run_id if request.run_id is not None else RunId(uid)
         identity = Identity(
@@ -313,7 +409,7 @@ class LocalService:
             plan=request.plan,
         )
         now = self._clock.now()
-        machine = Run(uid, request.plan, now, lambda: MsgId(self._new_id()))
+        machine = Run(uid, request.plan, now, new_id)
         live = LiveRun(
             identity,
             machine,
@@ -329,8 +425,6 @@ class LocalService:
         self._forget_old()
         for action in machine.open():
             session.perform(live, action)
-        live.when_known = lambda: session.put(live)  # stored first, executed then
-        self._store.enlist(live)
         return live
 
     def _fault(self) -> OurFault | None:
@@ -350,6 +444,7 @@ class LocalService:
 
     async def _until(self, stored: Callable[[], bool], live: LiveRun) -> None:
         """Raises what is wrong with the store if that takes too long."""
+        live.hurry()
         if not await live.until(stored, STORE_LIMIT_S):
             raise self._fault() or StoreUnavailable("The run could not be stored in time.")
 
@@ -376,6 +471,13 @@ class LocalService:
 
     async def run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunInfo:
         return await self._told_info(await self._find(owner, run_id, kernel_id))
+
+    async def runs(self, owner: Owner, query: RunQuery) -> RunPage:
+        page, next_ = await list_runs(self._store, self._live.values(), owner, query)
+        for one in page:  # so that what they wait for below is one commit
+            if isinstance(one, LiveRun):
+                one.hurry()
+        return RunPage(runs=tuple([await self._told_info(one) for one in page]), next=next_)
 
     async def _find(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> Found:
         live = self._live.get(run_id)
@@ -404,6 +506,7 @@ class LocalService:
         if isinstance(found, PastRun):
             return found.info()
         if found.machine.finished:
+            found.hurry()
             await self._until(lambda: found.over, found)
         return found.info(self._queue_position(found))
 

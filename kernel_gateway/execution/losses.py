@@ -33,7 +33,12 @@ def not_launched(fault: Exception) -> Reason:
 
 
 RESTARTED = Reason(code="kernel_restarted", message="The kernel was restarted.")
+RETIRED = Reason(code="kernel_shut_down", message="A client has shut the kernel down.")
 DELETED = Reason(code="cancelled", message="The kernel was deleted.")
+
+
+def culled(idle_s: float) -> Reason:
+    return Reason(code="cancelled", message=f"The kernel was culled: idle for {idle_s:.0f} s.")
 
 
 def how(end: KernelExit) -> str:

@@ -3,7 +3,12 @@
 Knows the order of things: whose turn it is, and on which kernel. A session has one kernel, which is
 made with it, and one for the commands of batch runs, which is made when the first of them has its
 turn; both share the queue, the folder and the environment. Must not know owners' rights, the web,
-messages (`kernel.py`) or how a run decides (`runs/`).
+how messages travel (`kernel.py`, `relay.py`) or how a run decides (`runs/`).
+
+Two ways lead to the kernel. Runs of the queue are sent by us, one at a time. Clients of the
+channels send what they like when they like, and it goes to the kernel at once, where it stands in
+line; each cell of theirs is a run too, which we observe. So that neither waits for ever behind the
+other, a run of the queue has its turn when all that clients had sent before it came is over.
 """
 
 from __future__ import annotations
@@ -13,14 +18,26 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kernel_gateway.errors import ImpossibleTransition
+from kernel_gateway.errors import ImpossibleTransition, MalformedMessage
 from kernel_gateway.execution.kernel import NEVER, ManagedKernel, Recipe
-from kernel_gateway.execution.losses import not_launched
+from kernel_gateway.execution.line import Line
+from kernel_gateway.execution.losses import DELETED, not_launched
+from kernel_gateway.execution.relay import Key, Link, Relay
 from kernel_gateway.kernels.kernel import KernelId
+from kernel_gateway.messaging.message import Channel, MsgId
+from kernel_gateway.messaging.strict_json import clean_text
 from kernel_gateway.runs import actions, events
 from kernel_gateway.runs.plan import Mode
 from kernel_gateway.runs.queue import Queue
-from kernel_gateway.service import Completion, KernelInfoView, SessionEventName
+from kernel_gateway.runs.state import RunState
+from kernel_gateway.service import (
+    ChannelsClient,
+    Completion,
+    KernelInfoView,
+    KernelState,
+    Parting,
+    SessionEventName,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +49,11 @@ if TYPE_CHECKING:
     from kernel_gateway.execution.live import LiveRun
     from kernel_gateway.execution.settings import EngineSettings
     from kernel_gateway.kernels.kernel import Launcher
+    from kernel_gateway.messaging.message import Header, Message
+    from kernel_gateway.messaging.raw import RawMessage
+    from kernel_gateway.messaging.strict_json import Json
+    from kernel_gateway.runs.events import Instant
+    from kernel_gateway.runs.records import Reason
     from kernel_gateway.service import Owner
 
 log = logging.getLogger("kernel_gateway.execution")
@@ -39,6 +61,8 @@ log = logging.getLogger("kernel_gateway.execution")
 COMPLETION_LIMIT_S = 10.0  # the first one of an IPython parses half of its library
 WARM_UP_AFTER_S = 2.0  # of idleness: a run that comes while it is under way has to wait for it
 WARM_UP = "pri"
+
+HELD_MESSAGES = 10_000  # of clients, between two generations of the kernel
 
 NOTHING = Completion(matches=(), start=0, end=0)
 
@@ -56,10 +80,22 @@ class Origin:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     start_limit_s: float
+    for_jupyter_server: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """An execute request that a client has sent."""
+
+    key: Key
+    code: str
+    allow_stdin: bool
+    request: RawMessage
+    in_line: bool  # false: its subshell has a line of its own
 
 
 class Session:
-    """`<Session 1f2e python3 BUSY waiting=0>`. Implements `kernel.Host`."""
+    """`<Session 1f2e python3 BUSY waiting=0>`. Implements `kernel.Host` and `relay.Desk`."""
 
     def __init__(
         self,
@@ -72,6 +108,7 @@ class Session:
         clock: Clock,
         new_id: Callable[[], str],
         tell: Callable[[Session, SessionEventName, str], None],
+        observe: Callable[[Session, Cell], LiveRun],
     ) -> None:
         self.id = session_id
         self.origin = origin
@@ -85,6 +122,12 @@ class Session:
         self._clock = clock
         self._new_id = new_id
         self._tell = tell
+        self._observe = observe
+        self.relay = Relay(self, settings, clock=clock, new_id=new_id)
+        self._line: Line[LiveRun] = Line()  # in the main kernel
+        self._arrived: dict[LiveRun, int] = {}  # who waits -> the end of the line when it came
+        self._cells: dict[LiveRun, Cell] = {}  # that have not ended
+        self._held: list[RawMessage] = []  # of clients, while there is no kernel to send to
         self._last_activity = clock.now()
         self._deleted = False
         self._was_up = False
@@ -131,13 +174,32 @@ class Session:
             id=self.id,
             name=self.origin.spec_name,
             owner=self.origin.owner,
-            state=kernel.state(busy=self.queue.in_flight is not None),
+            state=self._state(),
             generation=kernel.generation,
             last_activity=self._last_activity.wall,
             queue_length=len(self.queue),
+            connections=self.connections,
             reason=kernel.reason,
             language_info=kernel.info.language_info if kernel.info else {},
+            for_jupyter_server=self.origin.for_jupyter_server,
         )
+
+    def _state(self) -> KernelState:
+        return self.kernel.state(busy=self.queue.in_flight is not None or bool(self._cells))
+
+    @property
+    def connections(self) -> int:
+        """Clients of its kernel's channels."""
+        return self.relay.connections
+
+    @property
+    def is_busy(self) -> bool:
+        """Something is executed, or waits for it."""
+        return bool(self.queue.in_flight is not None or len(self.queue) or self._cells)
+
+    @property
+    def last_activity(self) -> Instant:
+        return self._last_activity
 
     async def ready(self) -> KernelInfoView:
         """When its kernel has come up. Raises `KernelDead` with the reason when it will not."""
@@ -162,8 +224,9 @@ class Session:
         """At once; the run in flight ends as lost when the old process is gone."""
         for kernel in self._kernels():
             kernel.restart()
+        self.relay.tell_state(self._state())
 
-    async def delete(self, grace_s: float | None = None) -> None:
+    async def delete(self, grace_s: float | None = None, why: Reason = DELETED) -> None:
         """Returns when the processes are gone and every run has its end."""
         grace_s = self._settings.shutdown_grace_s if grace_s is None else grace_s
         if not self._deleted:
@@ -172,14 +235,24 @@ class Session:
             self._tell(self, SessionEventName.TERMINATING, "")
         kernels = self._kernels(with_closed=True)
         for kernel in kernels:
-            kernel.delete()
+            kernel.delete(why)
         await asyncio.gather(*(kernel.gone(grace_s) for kernel in kernels))
+        self.relay.tell_state(KernelState.DEAD)
+        self.relay.close(Parting.DELETED)
 
     def interrupt(self) -> None:
-        """The run in flight is cancelled, by interrupts only; harmless when there is none."""
+        """What is executed, by interrupts only; harmless when nothing is.
+
+        A run of ours is cancelled, so that the interrupt is repeated until it ends. A client's cell
+        gets one, as its user has asked for one: it may want to end in its own time.
+        """
         live = self.queue.in_flight
-        if live is not None:
+        first = self._line.first
+        elsewhere = self._turn_on is not self.kernel
+        if live is not None and (elsewhere or first in (None, live)):
             self.feed(live, events.CancelAsked("interrupted", escalate=False))
+        if first not in (None, live) or (live is None and self.kernel.says_busy):
+            self.kernel.interrupt()
 
     def _kernels(self, *, with_closed: bool = False) -> list[ManagedKernel]:
         """The main one first, and always."""
@@ -192,7 +265,7 @@ class Session:
 
     async def complete(self, code: str, cursor: int) -> Completion:
         """Nothing while it executes a run: it answers no sooner than that ends."""
-        if self.in_flight_on(self.kernel) is not None or not self.kernel.is_up:
+        if len(self._line) or not self.kernel.is_up:
             return NOTHING
         found = await self.kernel.completions(code, cursor, COMPLETION_LIMIT_S)
         if found is None:
@@ -219,6 +292,35 @@ class Session:
     def in_flight_on(self, kernel: ManagedKernel) -> LiveRun | None:
         return self.queue.in_flight if self._turn_on is kernel else None
 
+    def lives_on(self, kernel: ManagedKernel) -> list[LiveRun]:
+        live = self.in_flight_on(kernel)
+        sent = [one for one in self._cells if one.generation is not None]
+        return [*([live] if live else []), *(sent if kernel is self.kernel else [])]
+
+    def lose(self, live: LiveRun, why: events.KernelLost) -> None:
+        cell = self._cells.get(live)
+        self.feed(live, why)
+        if cell is not None:
+            reply = _reply_of(why.reason)
+            self.relay.end_request(cell.request, reply, shown=why.reason.code in _SHOWN)
+
+    def on_launched(self, kernel: ManagedKernel) -> None:
+        if kernel is not self.kernel:
+            return
+        held, self._held = self._held, []
+        for message in held:
+            kernel.pass_on(message)
+        for live in self._cells:
+            live.generation = kernel.generation
+
+    def on_replaced(self, kernel: ManagedKernel) -> None:
+        if kernel is self.kernel:
+            self.relay.tell_state(KernelState.AUTORESTARTING)
+
+    def hear(self, kernel: ManagedKernel, message: RawMessage) -> None:
+        if kernel is self.kernel:
+            self.relay.hear(message)
+
     def touch(self) -> None:
         self._last_activity = self._clock.now()
 
@@ -227,6 +329,9 @@ class Session:
         if kernel is self.kernel and not self._was_up:
             self._was_up = True
             self._tell(self, SessionEventName.STARTED, "")
+        if kernel is self.kernel:
+            self._begin_cells()
+            self.relay.tell_state(self._state())
         live = self.in_flight_on(kernel)
         if live is not None:
             self._begin(live, kernel)
@@ -237,6 +342,13 @@ class Session:
             self._tell(self, SessionEventName.CANCELLED, why.reason.code)
         for live in self.queue.withdraw(lambda live: self._serves(kernel, live)):
             self.feed(live, why)
+        if kernel is self.kernel:
+            self._held.clear()
+            gone = not kernel.has_process
+            for live in [one for one in self._cells if gone or one.generation is None]:
+                self.lose(live, why)
+            if not self._deleted:  # else it is told when the rest of its cells is over, too
+                self.relay.tell_state(KernelState.DEAD)
 
     def _serves(self, kernel: ManagedKernel, live: LiveRun) -> bool:
         if self._deleted:
@@ -257,10 +369,14 @@ class Session:
             self.feed(live, closed_by)
             return
         self.queue.put(live)
+        self._arrived[live] = self._line.last
         self._dispatch()
 
     def feed(self, live: LiveRun, event: events.Event) -> None:
         """One event, and what it asks for. Raises what the caller of an input did wrong."""
+        for kernel in (self.kernel, self._command_kernel):
+            if kernel is not None:
+                kernel.tell_text()
         try:
             asked = live.machine.receive(event, self._clock.now())
         except ImpossibleTransition:
@@ -274,8 +390,30 @@ class Session:
         do = _DO.get(type(action))
         if do is not None:
             do(self, live, action)
-        elif self._turn_on is not None and self.queue.in_flight is live:
-            self._turn_on.perform(live, action)
+        elif (kernel := self._kernel_of(live)) is not None:
+            kernel.perform(live, action)
+
+    def _kernel_of(self, live: LiveRun) -> ManagedKernel | None:
+        """That executes it."""
+        if live in self._cells:
+            return self.kernel
+        return self._turn_on if self.queue.in_flight is live else None
+
+    def _send_execute(self, live: LiveRun, action: actions.SendExecute) -> None:
+        kernel = self._kernel_of(live)
+        if kernel is None or live in self._cells:  # its client has sent it
+            return
+        kernel.perform(live, action)
+        if kernel is self.kernel:
+            self._join_line(live)
+
+    def _join_line(self, live: LiveRun) -> None:
+        """At its end, also with a further request, when it may still stand there with another."""
+        reached = self._line.leave(live)
+        if self._line.join(live):
+            self.feed(live, events.Behind())
+        if reached is not None:
+            self.feed(reached, events.Reached())
 
     def _dispatch(self) -> None:
         """Give turns until somebody has it. A run may end within its turn, and come back here."""
@@ -283,13 +421,22 @@ class Session:
             return
         self._dispatching = True
         try:
-            while (live := self.queue.admit()) is not None:
+            while self._may_go(self.queue.next) and (live := self.queue.admit()) is not None:
+                self._arrived.pop(live, None)
                 self._stop_warm_up()
                 self._give_turn(live)
         finally:
             self._dispatching = False
         if self.queue.in_flight is None and not self._deleted:
             self._warm_up_later()
+
+    def _may_go(self, live: LiveRun | None) -> bool:
+        """What clients had sent to its kernel before it came is over."""
+        if live is None:
+            return False
+        if live.identity.plan.mode is Mode.BATCH and self._command_kernel is not self.kernel:
+            return True
+        return self._line.is_clear_of(self._arrived.get(live, 0))
 
     def _give_turn(self, live: LiveRun) -> None:
         try:
@@ -339,17 +486,140 @@ class Session:
         for handle in live.timers.values():
             handle.cancel()
         live.timers.clear()
+        self._arrived.pop(live, None)
+        self._cells.pop(live, None)
         kernel = self._turn_on if self.queue.in_flight is live else None
         self.queue.release(live)
         self.touch()
         if kernel is not None:
             self._turn_on = None
             kernel.released(live)
+        if (reached := self._line.leave(live)) is not None:
+            self.feed(reached, events.Reached())
         self._dispatch()
 
+    # -- clients of the channels -------------------------------------------------------------------
+
+    def attach(self, client: ChannelsClient, session_id: str | None, *, behind_lab: bool) -> Link:
+        """Raises `TooManyClients`."""
+        return self.relay.attach(client, session_id, self._state(), behind_lab=behind_lab)
+
+    @property
+    def is_full(self) -> bool:
+        """Of clients' cells."""
+        return len(self._cells) >= self._settings.max_cells
+
+    def take_request(self, message: RawMessage, request: Message) -> None:
+        """Raises `MalformedMessage`."""
+        if self.kernel.is_ours(request.header.session):
+            raise MalformedMessage("header.session is that of the gateway")
+        if request.msg_type not in self._settings.culling.untracked_message_types:
+            self.touch()
+        cell = _cell_of(message, request) if request.msg_type == "execute_request" else None
+        self._pass_on(message)
+        if cell is not None:
+            self._take_cell(cell)  # while the kernel is at work already
+        if request.msg_type == "shutdown_request" and request.channel is Channel.CONTROL:
+            self._shut_down(restart=request.content.get("restart") is True)
+
+    def _pass_on(self, message: RawMessage) -> None:
+        """What comes while the kernel is on its way down is for the next generation."""
+        if self.kernel.takes_requests:
+            self.kernel.pass_on(message)
+        elif self.kernel.closed_by is None and self._can_hold(message):
+            self._held.append(message)
+        else:
+            log.info("%r: a %s of a client is dropped", self, message.msg_type)
+
+    def _can_hold(self, message: RawMessage) -> bool:
+        """Cells are counted elsewhere, and waited for. A next generation is not to end as well."""
+        if message.msg_type == "execute_request":
+            return True
+        return message.msg_type != "shutdown_request" and len(self._held) < HELD_MESSAGES
+
+    def _shut_down(self, *, restart: bool) -> None:
+        if self._deleted:
+            return
+        if restart:
+            self.kernel.restart()
+            self.relay.tell_state(self._state())
+        else:
+            self.kernel.retire()
+
+    def _take_cell(self, cell: Cell) -> None:
+        known = self.kernel.routed(cell.key)
+        if known is not None and not known.machine.finished:
+            return  # sent twice under one ID: what comes of either belongs to one run
+        live = self._observe(self, cell)
+        self._cells[live] = cell
+        self.kernel.route(cell.key, live)
+        if self.kernel.closed_by is not None:
+            self.lose(live, self.kernel.closed_by)
+            return
+        if cell.in_line:
+            self._line.join(live)
+        if self.kernel.takes_requests:
+            live.generation = self.kernel.generation
+        if self.kernel.is_up:
+            self._begin_cell(live)
+        else:
+            self.feed(live, events.Admitted())
+
+    def _begin_cell(self, live: LiveRun) -> None:
+        self.feed(live, events.KernelReady())
+        if self._cells[live].in_line and self._line.first is not live:
+            self.feed(live, events.Behind())
+
+    def _begin_cells(self) -> None:
+        """Those that came while the kernel was starting have been sent to it just now."""
+        for live in [one for one in self._cells if one.machine.state is RunState.STARTING]:
+            self._begin_cell(live)
+
+    def take_input(self, message: RawMessage, asked: Key, value: str) -> None:
+        live = self.kernel.routed(asked)
+        if live is None or self.kernel.take_prompt(live) is None:
+            log.debug("%r: a prompt that is answered already", self)
+            return
+        self.kernel.pass_on(message)
+        self.feed(live, events.InputSent(MsgId(asked[1]), value))
+
+    def run_of(self, parent: Header) -> str | None:
+        live = self.kernel.routed((parent.session, parent.msg_id))
+        return live.identity.uid if live is not None else None
+
+
+def _cell_of(message: RawMessage, request: Message) -> Cell:
+    code = request.content.get("code")
+    if not isinstance(code, str):
+        raise MalformedMessage("content.code must be text")
+    header = request.header
+    return Cell(
+        key=(header.session, header.msg_id),
+        code=clean_text(code),
+        allow_stdin=request.content.get("allow_stdin", True) is True,
+        request=message,
+        in_line=not header.more.get("subshell_id"),
+    )
+
+
+def _reply_of(reason: Reason) -> dict[str, Json]:
+    """What a kernel that is gone would have said of the cell that it executed."""
+    if reason.code not in _SHOWN:
+        return {"status": "aborted"}
+    return {
+        "status": "error",
+        "ename": "KernelDied",
+        "evalue": reason.message,
+        "traceback": [reason.message],
+    }
+
+
+#: Losses that nobody has asked for: they are shown where the output of the cell is.
+_SHOWN = frozenset({"kernel_died", "kernel_start_failed"})
 
 _DO: Mapping[type, Callable[[Session, LiveRun, Any], None]] = {
     actions.Append: Session._append,
+    actions.SendExecute: Session._send_execute,
     actions.SetTimer: Session._set_timer,
     actions.StopTimer: Session._stop_timer,
     actions.Release: Session._release,

@@ -21,6 +21,7 @@ from kernel_gateway.errors import (
 from kernel_gateway.execution.feed import SessionFeed
 from kernel_gateway.execution.folder import SessionFolder
 from kernel_gateway.execution.languages import language_of_image, language_of_spec
+from kernel_gateway.execution.losses import DELETED
 from kernel_gateway.execution.session import Origin, Session
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.kernels.kernel import KernelId
@@ -28,13 +29,17 @@ from kernel_gateway.service import SessionEvent, SessionEventName, SessionView
 from kernel_gateway.store.values import PutSession, StoredSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from kernel_gateway.execution.clock import Clock
+    from kernel_gateway.execution.culling import Culler
     from kernel_gateway.execution.languages import Language
+    from kernel_gateway.execution.live import LiveRun
+    from kernel_gateway.execution.session import Cell
     from kernel_gateway.execution.settings import EngineSettings
     from kernel_gateway.kernels.kernel import Launcher
+    from kernel_gateway.runs.records import Reason
     from kernel_gateway.service import KernelRequest, Owner, SessionRequest
     from kernel_gateway.store.store import Store
 
@@ -60,14 +65,20 @@ class Sessions:
         clock: Clock,
         new_id: Callable[[], str],
         check_open: Callable[[], None],
+        observe: Callable[[Session, Cell], LiveRun],
+        culler: Culler,
     ) -> None:
         self.feed = SessionFeed()
+        #: Called when one is ended, with the reason; not when all end with the gateway.
+        self.when_ended: Callable[[Session, str], None] = _tell_nobody
         self._launcher = launcher
         self._store = store
         self._settings = settings
         self._clock = clock
         self._new_id = new_id
         self._check_open = check_open  # raises `Draining`
+        self._observe = observe
+        self._culler = culler
         self._tasks = Tasks("sessions")
         self._ends: set[asyncio.Future[None]] = set()  # of sessions that are being ended
         self._by_id: dict[str, Session] = {}
@@ -115,8 +126,13 @@ class Sessions:
 
     # -- making ------------------------------------------------------------------------------------
 
-    def make_kernel(self, owner: Owner, request: KernelRequest) -> Session:
-        """A kernel as Jupyter's clients make it: a session without a folder, named by its ID."""
+    def make_kernel(
+        self, owner: Owner, request: KernelRequest, *, instead_of: Session | None = None
+    ) -> Session:
+        """A kernel as Jupyter's clients make it: a session without a folder, named by its ID.
+
+        `instead_of`: one that the caller ends as soon as this returns; limits do not count it.
+        """
         session_id = KernelId(self._new_id())
         spec_name = request.name or self._launcher.default_spec()
         origin = Origin(
@@ -128,8 +144,11 @@ class Sessions:
             env=request.env,
             cwd=request.cwd,
             start_limit_s=request.start_limit_s or self._settings.start_limit_s,
+            for_jupyter_server=request.for_jupyter_server,
         )
-        return self._launched(session_id, origin, None)
+        return self._launched(
+            session_id, origin, None, idle_s=request.cull_idle_s, instead_of=instead_of
+        )
 
     async def make(self, owner: Owner, request: SessionRequest) -> tuple[Session, bool]:
         """The session of that name, and whether it was made now."""
@@ -169,11 +188,17 @@ class Sessions:
         return self._known(owner, request)
 
     def _launched(
-        self, session_id: KernelId, origin: Origin, folder: SessionFolder | None
+        self,
+        session_id: KernelId,
+        origin: Origin,
+        folder: SessionFolder | None,
+        *,
+        idle_s: float | None = None,
+        instead_of: Session | None = None,
     ) -> Session:
         """It can be found when its kernel is on its way, and not sooner: nothing in here waits."""
         self._check_open()
-        self._check_room()
+        self._check_room(origin, instead_of)
         session = Session(
             session_id,
             origin,
@@ -183,9 +208,11 @@ class Sessions:
             clock=self._clock,
             new_id=self._new_id,
             tell=self._tell,
+            observe=self._observe,
         )
         session.launch()
         self._register(session)
+        self._culler.watch(session, idle_s)
         return session
 
     def _known(self, owner: Owner, request: SessionRequest) -> Session | None:
@@ -236,10 +263,24 @@ class Sessions:
             self._tell(session, event, "")
         self._tasks.start(self._store.write(self._row(session)))
 
-    def _check_room(self) -> None:
-        limit = self._settings.max_kernels
-        if limit is not None and len(self._by_id) >= limit:
-            raise TooManyKernels(f"{limit} kernels are running already; delete one first.")
+    def _check_room(self, wanted: Origin, instead_of: Session | None) -> None:
+        """Raises `TooManyKernels`. Dead ones count: what has died may be had by the thousand."""
+        origins = [one.origin for one in self._by_id.values() if one is not instead_of]
+        spec_name = wanted.spec_name.lower()  # as kernelspecs are found
+        settings = self._settings
+        _check_limit("Runs.max_kernels", "", settings.max_kernels, len(origins))
+        _check_limit(
+            "Runs.max_kernels_per_owner",
+            " of yours",
+            settings.max_kernels_per_owner,
+            sum(one.owner == wanted.owner for one in origins),
+        )
+        _check_limit(
+            "Runs.max_kernels_per_spec",
+            f" of the kernelspec {spec_name!r}",
+            _lowered(settings.max_kernels_per_spec).get(spec_name),
+            sum(one.spec_name.lower() == spec_name for one in origins),
+        )
 
     def _folder(self, session_id: str) -> SessionFolder:
         root = self._settings.sessions_dir
@@ -265,11 +306,12 @@ class Sessions:
 
     # -- ending ------------------------------------------------------------------------------------
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session: Session, why: Reason = DELETED) -> None:
         """Its name is free at once; returns when its processes and its files are gone."""
         self._forget(session)
+        self.when_ended(session, why.message)
         with self._ending():
-            await session.delete()
+            await session.delete(why=why)
             await _remove_folder(session)
             self._tell(session, SessionEventName.TERMINATED, "")
             self._tasks.start(self._store.write(self._row(session, over=True)))
@@ -296,6 +338,7 @@ class Sessions:
 
     def _forget(self, session: Session) -> None:
         """Its name may be that of another by now."""
+        self._culler.forget(session)
         self._by_id.pop(session.id, None)
         name = session.origin.owner, session.origin.name
         if self._by_name.get(name) is session:
@@ -324,6 +367,22 @@ class Sessions:
                 generation=session.kernel.generation,
             )
         )
+
+
+def _tell_nobody(session: Session, why: str) -> None:
+    pass
+
+
+def _check_limit(name: str, which: str, limit: int | None, count: int) -> None:
+    if limit is not None and count >= limit:
+        raise TooManyKernels(
+            f"The limit {name} is {limit}, and there are so many kernels{which} already; "
+            "delete one first."
+        )
+
+
+def _lowered(limits: Mapping[str, int]) -> dict[str, int]:
+    return {name.lower(): limit for name, limit in limits.items()}
 
 
 async def _remove_folder(session: Session) -> None:

@@ -14,9 +14,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CullingSettings:
+    cull_idle_timeout: float = 0.0  # seconds without activity; 0: never
+    cull_idle_most_s: float | None = None  # that a kernelspec or a client can ask for
+    cull_interval: float = 300.0  # seconds until an idle kernel with clients is looked at again
+    cull_connected: bool = False  # even with clients connected
+    cull_busy: bool = False  # even while it executes, or runs wait for it
+    cull_sessions: bool = False  # with those that have a folder of their own
+    #: What a client sends that is no activity: it does so by itself.
+    untracked_message_types: tuple[str, ...] = (
+        "comm_info_request",
+        "kernel_info_request",
+        "shutdown_request",
+        "interrupt_request",
+        "debug_request",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
     queue_bound: int = 1000  # runs that may wait for one kernel; above, 429
     max_kernels: int | None = None  # of the whole gateway; None: no limit
+    max_kernels_per_owner: int | None = None
+    max_kernels_per_spec: Mapping[str, int] = field(default_factory=dict)  # others: no limit
     command_spec: str = COMMAND_KERNEL  # kernelspec for the steps of batch runs
     sessions_dir: Path | None = None  # where sessions have their folders; None: none can be made
     run_limit_s: float | None = None  # of a run that is executed by a call; None: no limit
@@ -30,6 +50,12 @@ class EngineSettings:
     tail_chars: int = 2**21  # of a run's log kept in memory for its readers
     retention_s: float = 7 * 86_400.0  # of a run after its end; then its ID answers 410
     sweep_every_s: float = 300.0  # between two looks for runs whose retention is over
+    spool_bytes: int = 32 * 2**20  # of what a kernel has said and a client has not taken
+    max_clients: int = 1000  # connected to the channels of one kernel
+    absence_s: float = 3600.0  # for which a client's place is kept when it has gone
+    absent_clients: int = 20  # whose places are kept, of one kernel
+    max_cells: int = 10_000  # of clients, sent to one kernel and not ended
     languages: tuple[Language, ...] = LANGUAGES
     images: Mapping[str, str] = field(default_factory=dict)  # to a language or a kernelspec
     log: LogLimits = field(default_factory=LogLimits)
+    culling: CullingSettings = CullingSettings()

@@ -1,4 +1,4 @@
-"""One generation's five channels as streams of `Message`.
+"""One generation's five channels as streams of messages, most of them never decoded.
 
 Knows ZeroMQ and signatures. Must not know runs, nor who is at the other end: it is given addresses
 and a key, and a relay process that owns the kernel's sockets would do as well as the kernel.
@@ -22,7 +22,6 @@ from kernel_gateway.kernels.sockets import CurveKeys, DrainedSocket, Frames, Pee
 from kernel_gateway.messaging.facts import KernelInfo, fact_of
 from kernel_gateway.messaging.message import (
     Channel,
-    Message,
     MsgId,
     Request,
     execute_request,
@@ -30,6 +29,7 @@ from kernel_gateway.messaging.message import (
     shutdown_request,
 )
 from kernel_gateway.messaging.message import interrupt_request as interrupt_message
+from kernel_gateway.messaging.raw import RawMessage
 from kernel_gateway.messaging.wire import Signer, from_frames, to_frames
 
 if TYPE_CHECKING:
@@ -126,14 +126,15 @@ class KernelConnection:
         *,
         session: str,
         on_ready: Callable[[KernelInfo], None],
-        on_message: Callable[[Message], None],
+        on_message: Callable[[RawMessage], None],
     ) -> None:
         self._context = context
         self._info = info
         self._session = session
         self._on_message = on_message
         self._signer = Signer(info.key)
-        self._own_ids = (MsgId(f"{session}-own-{number}") for number in count(1))
+        self._own_prefix = f"{session}-own-"
+        self._own_ids = (MsgId(f"{self._own_prefix}{number}") for number in count(1))
         self._closed = False
         self.dropped = 0
         self._sockets: dict[Channel, DrainedSocket] = {}
@@ -142,12 +143,15 @@ class KernelConnection:
         self._readiness = Readiness(self._ask_info, self._came_up)
         self._open()
 
-    def send(self, request: Request) -> None:
+    def send(self, request: Request | RawMessage) -> None:
         """Sign and queue it. Never blocks; dropped once the connection is closed."""
         if not self._closed:
-            date = datetime.now(tz=UTC).isoformat().replace("+00:00", "Z")
-            message = request.stamped(session=self._session, date=date)
-            self._sockets[request.channel].send(to_frames(message, self._signer))
+            message = request if isinstance(request, RawMessage) else self._stamped(request)
+            self._sockets[message.channel].send(to_frames(message, self._signer))
+
+    def _stamped(self, request: Request) -> RawMessage:
+        date = datetime.now(tz=UTC).isoformat().replace("+00:00", "Z")
+        return RawMessage.of(request.stamped(session=self._session, date=date))
 
     def ask_interrupt(self) -> None:
         self.send(interrupt_message(next(self._own_ids)))
@@ -244,12 +248,13 @@ class KernelConnection:
         if not ours:
             self._on_message(message)
 
-    def _is_ours(self, message: Message) -> bool:
-        if message.header.msg_type == "iopub_welcome":
-            return True
-        return (message.parent_id or "").startswith(f"{self._session}-own-")
+    def _is_ours(self, message: RawMessage) -> bool:
+        parent = message.parent
+        if parent is None:
+            return message.msg_type == "iopub_welcome"
+        return parent.msg_id.startswith(self._own_prefix)
 
-    def _consume(self, message: Message) -> None:
+    def _consume(self, message: RawMessage) -> None:
         fact = fact_of(message)
         if isinstance(fact, KernelInfo):
             self._readiness.answered(fact)

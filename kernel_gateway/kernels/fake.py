@@ -41,11 +41,13 @@ from kernel_gateway.kernels.kernel import (
     SpecEntry,
 )
 from kernel_gateway.messaging.facts import KernelInfo
-from kernel_gateway.messaging.message import Channel, Header, Message, MsgId, Request
+from kernel_gateway.messaging.message import Channel, Header, Message, MsgId
+from kernel_gateway.messaging.raw import RawMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from kernel_gateway.messaging.message import Request
     from kernel_gateway.messaging.strict_json import Json
 
 #: Channels overtake one another: a real kernel ends a cell in either order. With `iopub_last` all
@@ -102,14 +104,15 @@ class FakeKernel:
     ) -> None:
         self.request = request
         self.behaviour = behaviour
-        self.requests: list[Request] = []  # all that was sent to it, for tests to look at
+        #: All that was sent to it, for tests to look at.
+        self.requests: list[Request | RawMessage] = []
         self._listener = listener
         self._gate = gate
         self._loop = asyncio.get_running_loop()
-        self._shell: deque[Request] = deque()
+        self._shell: deque[Message] = deque()
         self._woken = asyncio.Event()
         self._cell: _Cell | None = None
-        self._behind: list[Message] = []  # iopub that is not told yet
+        self._behind: list[RawMessage] = []  # iopub that is not told yet
         self._released = False
         self._ready = False
         self._execution_count = 0
@@ -122,12 +125,16 @@ class FakeKernel:
     def generation(self) -> Generation:
         return self.request.generation
 
-    def send(self, request: Request) -> None:
+    @property
+    def session(self) -> str:
+        return f"{self._session}-client"
+
+    def send(self, request: Request | RawMessage) -> None:
         if self._end.done():
             return
         self.requests.append(request)
         # Nothing is told from within a call of the kernel: a real one is a process away.
-        self._loop.call_soon(self._receive, request)
+        self._loop.call_soon(self._receive, self.message_of(request))
 
     async def interrupt(self) -> None:
         self._loop.call_soon(self._interrupt)
@@ -188,10 +195,11 @@ class FakeKernel:
             content=content,
             metadata=metadata or {},
         )
+        raw = RawMessage.of(message)
         if channel is Channel.IOPUB and self.behaviour.order == "iopub_last" and self._cell:
-            self._behind.append(message)
+            self._behind.append(raw)
         else:
-            self._listener.on_message(message)
+            self._listener.on_message(raw)
 
     def catch_up(self) -> None:
         """iopub is there, too."""
@@ -225,13 +233,13 @@ class FakeKernel:
             self._woken.clear()
             await self._woken.wait()
 
-    async def _serve(self, request: Request) -> None:
+    async def _serve(self, request: Message) -> None:
         if request.msg_type == "execute_request":
             await self._execute(request)
         else:
             self._answer(request)
 
-    def _receive(self, request: Request) -> None:
+    def _receive(self, request: Message) -> None:
         if request.channel is Channel.STDIN:
             if self._cell:
                 self._cell.take_answer(str(request.content.get("value", "")))
@@ -241,7 +249,7 @@ class FakeKernel:
             self._shell.append(request)
             self._woken.set()
 
-    def _control(self, request: Request) -> None:
+    def _control(self, request: Message) -> None:
         """Control is served while a cell is running."""
         if request.msg_type == "interrupt_request":
             self._interrupt()
@@ -249,23 +257,30 @@ class FakeKernel:
         if request.msg_type == "shutdown_request" and self.behaviour.obeys_shutdown:
             self._finish(KernelExit(exit_code=0))
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Message) -> None:
         """What is not known is answered by an empty ok."""
         answers = {"kernel_info_request": _info_reply, "complete_request": _complete_reply}
         answer = answers.get(request.msg_type, _empty_reply)
         self._exchange(request, answer(request))
 
-    def _exchange(self, request: Request, content: Mapping[str, Json]) -> None:
-        parent = self.parent_of(request)
+    def _exchange(self, request: Message, content: Mapping[str, Json]) -> None:
+        parent = request.header
         self.status("busy", parent)
         self.tell(request.channel, _reply_type(request), content, parent)
         self.status("idle", parent)
         self.catch_up()  # its idle came over iopub, hence all that was there before it
 
-    def parent_of(self, request: Request) -> Header:
-        return request.stamped(session=f"{self._session}-client", date=_DATE).header
+    def message_of(self, request: Request | RawMessage) -> Message:
+        """As it came over the wire."""
+        if isinstance(request, RawMessage):
+            return request.decoded()
+        return request.stamped(session=self.session, date=_DATE)
 
-    async def _execute(self, request: Request) -> None:
+    def parent_of(self, request: Request | RawMessage) -> Header:
+        """Of all that the kernel says because of it."""
+        return self.message_of(request).header
+
+    async def _execute(self, request: Message) -> None:
         if request.content.get("store_history", True):
             self._execution_count += 1
         self._cell = _Cell(self, request, self._execution_count)
@@ -303,11 +318,11 @@ class FakeKernel:
 class _Cell:
     """One execute_request that is being run."""
 
-    def __init__(self, kernel: FakeKernel, request: Request, execution_count: int) -> None:
+    def __init__(self, kernel: FakeKernel, request: Message, execution_count: int) -> None:
         self._kernel = kernel
         self._content = request.content
         self._count = execution_count
-        self._parent = kernel.parent_of(request)
+        self._parent = request.header
         self._late: list[str] = []
         self._answer = ""
         self._ignores_interrupts = False
@@ -562,15 +577,15 @@ def _of_a_start(how: KernelExit) -> KernelExit:
     return replace(how, start_fault=how.start_fault or "It was stopped before it was ready.")
 
 
-def _reply_type(request: Request) -> str:
+def _reply_type(request: Message) -> str:
     return request.msg_type.removesuffix("_request") + "_reply"
 
 
-def _info_reply(request: Request) -> Mapping[str, Json]:
+def _info_reply(request: Message) -> Mapping[str, Json]:
     return _INFO_REPLY
 
 
-def _complete_reply(request: Request) -> Mapping[str, Json]:
+def _complete_reply(request: Message) -> Mapping[str, Json]:
     """The operations that begin with the word before the cursor."""
     end = request.content.get("cursor_pos")
     before = str(request.content.get("code"))[: end if isinstance(end, int) else None]
@@ -585,7 +600,7 @@ def _complete_reply(request: Request) -> Mapping[str, Json]:
     }
 
 
-def _empty_reply(request: Request) -> Mapping[str, Json]:
+def _empty_reply(request: Message) -> Mapping[str, Json]:
     return {"status": "ok"}
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kernel_gateway.messaging.facts import KernelInfo
-    from kernel_gateway.messaging.message import Message, Request
+    from kernel_gateway.messaging.message import Request
+    from kernel_gateway.messaging.raw import RawMessage
 
 KernelId = NewType("KernelId", str)  # UUID; stays the same over restarts
 Generation = NewType("Generation", int)  # from 1, one more with each process
@@ -60,7 +61,7 @@ class KernelListener(Protocol):
     def on_ready(self, info: KernelInfo) -> None:
         """It answered and its iopub is heard; from now on nothing is missed."""
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: RawMessage) -> None:
         """From any channel, in the order of arrival on that channel."""
 
     def on_dead(self, how: KernelExit) -> None:
@@ -71,7 +72,11 @@ class Kernel(Protocol):
     @property
     def generation(self) -> Generation: ...
 
-    def send(self, request: Request) -> None:
+    @property
+    def session(self) -> str:
+        """In the header of each `Request` that is sent: so a message with such a parent is ours."""
+
+    def send(self, request: Request | RawMessage) -> None:
         """Queue it for the kernel. Never blocks; dropped silently once the kernel is dead."""
 
     async def interrupt(self) -> None:

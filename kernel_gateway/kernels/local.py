@@ -18,7 +18,7 @@ from uuid import uuid4
 import zmq
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
-from kernel_gateway.errors import KernelStartFailed
+from kernel_gateway.errors import KernelStartFailed, MalformedMessage
 from kernel_gateway.kernels.connection import KernelConnection
 from kernel_gateway.kernels.folder import remove_left_behind
 from kernel_gateway.kernels.kernel import (
@@ -31,6 +31,7 @@ from kernel_gateway.kernels.kernel import (
 from kernel_gateway.kernels.process import KernelProcess
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.kernels.specs import KernelSpecs
+from kernel_gateway.messaging.facts import Busy, fact_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec
 
     from kernel_gateway.messaging.facts import KernelInfo
-    from kernel_gateway.messaging.message import Header, Message, Request
-    from kernel_gateway.messaging.strict_json import Json
+    from kernel_gateway.messaging.message import Header, Request
+    from kernel_gateway.messaging.raw import RawMessage
 
 LOG = logging.getLogger("kernel_gateway.kernels")
 
@@ -72,11 +73,12 @@ class LocalKernel:
         loop = asyncio.get_running_loop()
         self._context = context
         self._request = request
+        self.session = uuid4().hex
         self._listener = listener
         self._interrupt_by_message = spec.interrupt_mode == "message"
         self._process = KernelProcess(spec, request, settings)
         self._connection: KernelConnection | None = None
-        self._held: list[Request] = []
+        self._held: list[Request | RawMessage] = []
         self._executing: tuple[str, float] | None = None  # which request, since when
         self._ready: asyncio.Future[None] = loop.create_future()
         self._given_up: asyncio.Future[None] = loop.create_future()
@@ -90,7 +92,7 @@ class LocalKernel:
     def generation(self) -> Generation:
         return self._request.generation
 
-    def send(self, request: Request) -> None:
+    def send(self, request: Request | RawMessage) -> None:
         """Held back until the kernel is ready: what it printed earlier would not be heard."""
         if self._ready.done() and self._connection:
             self._connection.send(request)
@@ -189,7 +191,7 @@ class LocalKernel:
         self._connection = KernelConnection(
             self._context,
             info,
-            session=uuid4().hex,
+            session=self.session,
             on_ready=self._on_ready,
             on_message=self._on_message,
         )
@@ -210,13 +212,19 @@ class LocalKernel:
             self.send(request)
         self._listener.on_ready(info)
 
-    def _on_message(self, message: Message) -> None:
-        if message.header.msg_type == "status" and message.parent:
-            self._note_status(message.parent, message.content.get("execution_state"))
+    def _on_message(self, message: RawMessage) -> None:
+        if message.msg_type == "status" and message.parent:
+            self._note_status(message.parent, message)
         self._listener.on_message(message)
 
-    def _note_status(self, parent: Header, state: Json) -> None:
-        if state == "busy" and parent.msg_type == "execute_request":
+    def _note_status(self, parent: Header, message: RawMessage) -> None:
+        if parent.msg_type != "execute_request":
+            return
+        try:
+            is_busy = isinstance(fact_of(message), Busy)
+        except MalformedMessage:
+            return  # whoever else looks at it will say so
+        if is_busy:
             self._executing = parent.msg_id, asyncio.get_running_loop().time()
         elif self._executing and self._executing[0] == parent.msg_id:
             self._executing = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kernel_gateway.messaging.message import Message
+    from kernel_gateway.messaging.raw import RawMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +132,12 @@ Fact: TypeAlias = (
 _STATUSES: Mapping[str, Fact] = {"busy": Busy(), "idle": Idle()}
 
 
-def fact_of(message: Message) -> Fact | None:
+def fact_of(message: Message | RawMessage) -> Fact | None:
     """The fact, or None for a message that means nothing to a run (comms, echoes of the input).
 
     Raises `MalformedMessage` when the content is not what its type promises.
     """
-    reader = _READERS.get(message.header.msg_type)
+    reader = _READERS.get(message.msg_type)
     return reader(message.content) if reader else None
 
 

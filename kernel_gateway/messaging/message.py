@@ -1,7 +1,8 @@
 """A Jupyter message as a frozen value, and the requests that we make.
 
 Knows the protocol's shapes (jupyter_client, "Messaging in Jupyter", 5.4). Must not know the wire
-(`wire.py`, `websocket.py`), what a message means to a run (`facts.py`), or the time.
+(`wire.py`, `websocket.py`), what a message means to a run (`facts.py`), or the time. A message that
+is only passed on is not decoded at all: `raw.py`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Header:
     msg_type: str
     session: str  # of the sender; replies and prompts find their way by it
     username: str = ""
-    date: str = ""  # ISO 8601
+    date: Json = ""  # ISO 8601; jupyter_server's own client sends seconds. Nobody reads it
     version: str = PROTOCOL_VERSION
     more: Mapping[str, Json] = field(
         default_factory=dict
@@ -48,7 +49,7 @@ class Header:
         """From the wire. Only `msg_type` must be there: old kernels omit the rest."""
         texts = {name: raw.get(name, default) for name, default in _HEADER_DEFAULTS.items()}
         for name, value in texts.items():
-            if not isinstance(value, str):
+            if not isinstance(value, str) and name != "date":
                 raise MalformedMessage(f"header.{name} must be text")
         if not texts["msg_type"]:
             raise MalformedMessage("header.msg_type is missing")
@@ -77,6 +78,10 @@ class Message:
     metadata: Mapping[str, Json] = field(default_factory=dict)
     content: Mapping[str, Json] = field(default_factory=dict)
     buffers: tuple[bytes, ...] = ()
+
+    @property
+    def msg_type(self) -> str:
+        return self.header.msg_type
 
     @property
     def parent_id(self) -> MsgId | None:

@@ -27,11 +27,19 @@ MAX_DEPTH = 200
 def decode(data: bytes | str) -> Json:
     """Parse; whatever is wrong with the text is a `MalformedMessage`."""
     try:
-        value: Json = json.loads(data)
+        value = _parsed(data)
     except (ValueError, RecursionError) as fault:
         raise MalformedMessage(f"not JSON: {fault}") from fault
     if _may_be_deep(data) and _is_deep(value):
         raise MalformedMessage(f"more than {MAX_DEPTH} lists and objects in each other")
+    return value
+
+
+def _parsed(data: bytes | str) -> Json:
+    """As `json.loads`, which first looks for one of six encodings: mostly it is the usual one."""
+    if isinstance(data, bytes) and data[:1] == b"{" and data[1:2] != b"\0":
+        data = data.decode("utf-8", "surrogatepass")
+    value: Json = _DECODER.decode(data) if isinstance(data, str) else json.loads(data)
     return value
 
 
@@ -65,6 +73,8 @@ def clean_text(text: str) -> str:
 
 def _may_be_deep(data: bytes | str) -> bool:
     """Most texts have not enough brackets for it."""
+    if len(data) < 2 * MAX_DEPTH:
+        return False
     if isinstance(data, bytes):
         return data.count(b"[") + data.count(b"{") > MAX_DEPTH
     return data.count("[") + data.count("{") > MAX_DEPTH
@@ -84,6 +94,7 @@ def _inside(value: Json) -> Iterable[Json]:
 
 
 # Made once: `json.dumps` makes another at each call that asks for anything but the defaults.
+_DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

@@ -17,20 +17,24 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import MalformedMessage
-from kernel_gateway.messaging.message import Channel, Header, Message
+from kernel_gateway.messaging.message import Channel
+from kernel_gateway.messaging.raw import RawMessage
 from kernel_gateway.messaging.strict_json import Json, decode_object, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from kernel_gateway.messaging.raw import Parts
 
 #: The name of the second framing, as it is offered and chosen when a socket opens.
 V1_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
 _LEGACY_NUMBER, _V1_NUMBER = struct.Struct(">I"), struct.Struct("<Q")
 _V1_PARTS = 5  # channel, header, parent header, metadata, content
+_V1_PLAIN = struct.Struct("<7Q")  # the table of a message without buffers, packed at once
 
 
-def from_legacy(frame: str | bytes) -> Message:
+def from_legacy(frame: str | bytes) -> RawMessage:
     """Raises `MalformedMessage`."""
     if isinstance(frame, str):
         return _of_object(decode_object(frame), ())
@@ -38,55 +42,50 @@ def from_legacy(frame: str | bytes) -> Message:
     return _of_object(decode_object(text), tuple(buffers))
 
 
-def to_legacy(message: Message) -> str | bytes:
-    """Text, or bytes when there are buffers."""
-    header = message.header.as_json()
-    text = encode(
-        {
-            "header": header,
-            "msg_id": header["msg_id"],
-            "msg_type": header["msg_type"],
-            "parent_header": message.parent.as_json() if message.parent else {},
-            "metadata": message.metadata,
-            "content": message.content,
-            "buffers": [],
-            "channel": message.channel.value,
-        }
-    )
+def to_legacy(message: RawMessage) -> tuple[bytes, bool]:
+    """And whether it is text: it is unless there are buffers. The parts must be strict JSON."""
+    header, parent, metadata, content = message.parts
+    text = b"".join(
+        (
+            b'{"header":', header,
+            b',"msg_id":', encode(message.msg_id),
+            b',"msg_type":', encode(message.msg_type),
+            b',"parent_header":', parent,
+            b',"metadata":', metadata,
+            b',"content":', content,
+            b',"buffers":[],"channel":"', message.channel.encode(), b'"}',
+        )
+    )  # fmt: skip
     if not message.buffers:
-        return text.decode()
+        return text, True
     parts = (text, *message.buffers)
     starts = accumulate((len(part) for part in parts[:-1]), initial=4 * (1 + len(parts)))
-    return b"".join([_table(_LEGACY_NUMBER, list(starts)), *parts])
+    return b"".join([_table(_LEGACY_NUMBER, list(starts)), *parts]), False
 
 
-def from_v1(frame: bytes) -> Message:
+def from_v1(frame: bytes) -> RawMessage:
     """Raises `MalformedMessage`."""
     *starts, end = _offsets(frame, _V1_NUMBER, least=1 + _V1_PARTS)
-    channel, header, parent, metadata, content, *buffers = _parts(frame, starts, end=end)
-    return _message(
-        channel.decode(errors="replace"),
-        *(decode_object(part) for part in (header, parent, metadata, content)),
-        buffers=tuple(buffers),
-    )
+    name, header, parent, metadata, content, *buffers = _parts(frame, starts, end=end)
+    channel = _channel(name.decode(errors="replace"))
+    return _read(channel, (header, parent, metadata, content), tuple(buffers))
 
 
-def to_v1(message: Message) -> bytes:
-    parts = [
-        encode(message.header.as_json()),
-        encode(message.parent.as_json() if message.parent else {}),
-        encode(message.metadata),
-        encode(message.content),
-    ]
-    return join_v1(message.channel, [*parts, *message.buffers])
-
-
-def join_v1(channel: Channel, parts: Sequence[bytes]) -> bytes:
-    """From the parts as ZeroMQ has them behind the signature: a relay need not decode them."""
-    name = channel.encode()
-    sizes = (len(name), *map(len, parts))
-    offsets = accumulate(sizes, initial=8 * (2 + len(sizes)))
-    return b"".join([_table(_V1_NUMBER, list(offsets)), name, *parts])
+def to_v1(message: RawMessage) -> list[bytes]:
+    """In pieces that belong together: whoever sends joins many messages at once."""
+    header, parent, metadata, content = parts = message.parts
+    channel, start = _V1_STARTS[message.channel]
+    if message.buffers:
+        sizes = (*map(len, parts), *map(len, message.buffers))
+        start += 8 * len(message.buffers)
+        offsets = [start - len(channel), *accumulate(sizes, initial=start)]
+        return [_table(_V1_NUMBER, offsets), channel, *parts, *message.buffers]
+    at_parent = start + len(header)
+    at_metadata = at_parent + len(parent)
+    at_content = at_metadata + len(metadata)
+    end = at_content + len(content)
+    table = _V1_PLAIN.pack(6, start - len(channel), start, at_parent, at_metadata, at_content, end)
+    return [table, channel, header, parent, metadata, content]
 
 
 def _offsets(frame: bytes, number: struct.Struct, *, least: int) -> list[int]:
@@ -111,9 +110,19 @@ def _table(number: struct.Struct, offsets: Sequence[int]) -> bytes:
     return b"".join(map(number.pack, [len(offsets), *offsets]))
 
 
-def _of_object(raw: dict[str, Json], buffers: tuple[bytes, ...]) -> Message:
-    fields = (_object(raw, name) for name in ("header", "parent_header", "metadata", "content"))
-    return _message(raw.get("channel"), *fields, buffers=buffers)
+def _of_object(raw: dict[str, Json], buffers: tuple[bytes, ...]) -> RawMessage:
+    # jupyter_server's own client of a gateway names none, and its server takes that for shell.
+    channel = Channel.SHELL if raw.get("channel") is None else _channel(raw["channel"])
+    header, parent, metadata, content = (
+        encode(_object(raw, name)) for name in ("header", "parent_header", "metadata", "content")
+    )
+    return _read(channel, (header, parent, metadata, content), buffers)
+
+
+def _read(channel: Channel, parts: Parts, buffers: tuple[bytes, ...]) -> RawMessage:
+    """With the type that the kernel will see, whatever else the header may show."""
+    message = RawMessage.read(channel, parts, buffers)
+    return message._replace(msg_type=message.header.msg_type)
 
 
 def _object(raw: dict[str, Json], name: str) -> dict[str, Json]:
@@ -123,25 +132,14 @@ def _object(raw: dict[str, Json], name: str) -> dict[str, Json]:
     return value
 
 
-def _message(
-    channel: object,
-    header: dict[str, Json],
-    parent: dict[str, Json],
-    metadata: dict[str, Json],
-    content: dict[str, Json],
-    *,
-    buffers: tuple[bytes, ...],
-) -> Message:
-    if not isinstance(channel, str) or channel not in _CHANNELS:
-        raise MalformedMessage(f"there is no channel {str(channel)[:50]!r}")
-    return Message(
-        channel=Channel(channel),
-        header=Header.of(header),
-        parent=Header.of(parent) if parent else None,
-        metadata=metadata,
-        content=content,
-        buffers=buffers,
-    )
+def _channel(name: object) -> Channel:
+    if not isinstance(name, str) or name not in _CHANNELS:
+        raise MalformedMessage(f"there is no channel {str(name)[:50]!r}")
+    return Channel(name)
 
 
 _CHANNELS = frozenset(channel.value for channel in Channel)
+#: Of a message without buffers: the name of its channel, and where its header starts behind it.
+_V1_STARTS = {
+    channel: (channel.encode(), 8 * (2 + _V1_PARTS) + len(channel)) for channel in Channel
+}

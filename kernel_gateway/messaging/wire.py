@@ -7,16 +7,16 @@ sockets.
 
 from __future__ import annotations
 
-import functools
 import hmac
 from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import BadSignature, MalformedMessage
-from kernel_gateway.messaging.message import Channel, Header, Message
-from kernel_gateway.messaging.strict_json import decode_object, encode
+from kernel_gateway.messaging.raw import RawMessage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from kernel_gateway.messaging.message import Channel
 
 DELIMITER = b"<IDS|MSG>"
 _JSON_FRAMES = 4
@@ -39,19 +39,14 @@ class Signer:
             raise BadSignature("the message is not signed with this kernel's key")
 
 
-def to_frames(message: Message, signer: Signer) -> list[bytes]:
+def to_frames(message: RawMessage, signer: Signer) -> list[bytes]:
     """For a DEALER: no identities, the socket adds its own."""
-    signed = [
-        encode(message.header.as_json()),
-        encode(message.parent.as_json() if message.parent else {}),
-        encode(message.metadata),
-        encode(message.content),
-    ]
-    return [DELIMITER, signer.sign(signed), *signed, *message.buffers]
+    return [DELIMITER, signer.sign(message.parts), *message.parts, *message.buffers]
 
 
-def from_frames(frames: Sequence[bytes], channel: Channel, signer: Signer) -> Message:
-    """Check, then parse. Raises `BadSignature` or `MalformedMessage`; both are the kernel's."""
+def from_frames(frames: Sequence[bytes], channel: Channel, signer: Signer) -> RawMessage:
+    """Check it, and decode as little as can be. Raises `BadSignature` or `MalformedMessage`; both
+    are the kernel's, and what is wrong with a part is found when that part is decoded."""
     try:
         start = frames.index(DELIMITER) + 1
     except ValueError:
@@ -61,25 +56,5 @@ def from_frames(frames: Sequence[bytes], channel: Channel, signer: Signer) -> Me
         raise MalformedMessage(f"{len(frames)} frames are too few")
     signer.check(frames[start], signed)
     header, parent, metadata, content = signed
-    return Message(
-        channel=channel,
-        header=Header.of(decode_object(header)),
-        parent=_parent_of(parent),
-        metadata=decode_object(metadata),
-        content=decode_object(content),
-        buffers=tuple(frames[start + 1 + _JSON_FRAMES :]),
-    )
-
-
-def _parent_of(frame: bytes) -> Header | None:
-    """All that belongs to one request has the same parent, to the byte: it is parsed once."""
-    return (_small_parent if len(frame) <= _SMALL_BYTES else _parsed_parent)(frame)
-
-
-def _parsed_parent(frame: bytes) -> Header | None:
-    parent = decode_object(frame)
-    return Header.of(parent) if parent else None
-
-
-_SMALL_BYTES = 1000  # a bigger one is not one of ours, and is not kept
-_small_parent = functools.lru_cache(maxsize=256)(_parsed_parent)
+    buffers = tuple(frames[start + 1 + _JSON_FRAMES :])
+    return RawMessage.read(channel, (header, parent, metadata, content), buffers)

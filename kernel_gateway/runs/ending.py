@@ -53,6 +53,12 @@ def cancelled(message: str) -> Ending:
     return Ending(Outcome.CANCELLED, reason, EXIT_CANCELLED, StepOutcome.CANCELLED)
 
 
+def aborted() -> Ending:
+    """The kernel did not execute it, because an earlier request of its client had failed."""
+    reason = Reason(code="aborted", message="An earlier cell of its client has failed.")
+    return Ending(Outcome.CANCELLED, reason, EXIT_CANCELLED, StepOutcome.CANCELLED)
+
+
 def limit_struck(name: str, limit_s: float) -> Ending:
     reason = Reason(
         code=f"{name}_limit",

@@ -52,6 +52,17 @@ class KernelReady:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """The request that was sent last has others before it, which are not this run's: no interrupt
+    would hit it, and what it waits for says nothing about the kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Now nothing is before it any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class KernelSaid:
     """A fact whose parent is a request of this run."""
 
@@ -81,6 +92,14 @@ class InputGiven:
 
 
 @dataclass(frozen=True, slots=True)
+class InputSent:
+    """A client has answered the prompt of its own request over its own channel."""
+
+    msg_id: MsgId  # of the request
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class CancelAsked:
     message: str = "cancelled"
     grace_s: float | None = None  # None: the run's own
@@ -103,10 +122,13 @@ class KernelLost:
 Event: TypeAlias = (
     Admitted
     | KernelReady
+    | Behind
+    | Reached
     | KernelSaid
     | BarrierPassed
     | ProbeAnswered
     | InputGiven
+    | InputSent
     | CancelAsked
     | TimerOver
     | KernelLost

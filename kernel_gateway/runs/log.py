@@ -180,18 +180,18 @@ class Log:
     # -- text ------------------------------------------------------------------------------------
 
     def _append_text(self, body: records.LogText, step: int | None, at: float) -> None:
+        if self._lines[body.stream].takes(body.text):
+            self._lay_down(body, step, at)
+            return
         for piece in self._cut(body):
             if isinstance(piece, str):
-                self._lay_down(body if piece is body.text else replace(body, text=piece), step, at)
+                self._lay_down(replace(body, text=piece), step, at)
             else:
                 self._add(piece, step, at)
 
     def _cut(self, body: records.LogText) -> Iterator[str | records.Dropped]:
         """The text with what is too much of its lines left out, and how much that was."""
         line, text = self._lines[body.stream], body.text
-        if line.takes(text):
-            yield text
-            return
         kept: list[str] = []
         for part in _lines(text):
             ended = part.endswith("\n")
@@ -208,7 +208,8 @@ class Log:
 
     def _let_out(self, step: int | None, at: float) -> None:
         for stream, line in self._lines.items():
-            self._lay_down(records.LogText(stream=stream, text=line.let_out()), step, at)
+            if line.held:
+                self._lay_down(records.LogText(stream=stream, text=line.let_out()), step, at)
 
     def _end_line(self, stream: str, *, late: bool = False) -> records.Dropped:
         line = self._lines[stream]
@@ -225,23 +226,26 @@ class Log:
 
     def _lay_down(self, body: records.LogText, step: int | None, at: float) -> None:
         text, width = self._up_to_the_limit(body.text), self._limits.record_chars
-        for start in range(0, len(text), width):
-            self._add_text(replace(body, text=text[start : start + width]), step, at)
+        if text is body.text and 0 < len(text) <= width:
+            self._add_text(body, step, at)  # almost always
+        else:
+            for start in range(0, len(text), width):
+                self._add_text(replace(body, text=text[start : start + width]), step, at)
         if self._over_limit >= 2 * self._told_drop:
             self._tell_over_limit(step, at, late=body.late)
 
     def _up_to_the_limit(self, text: str) -> str:
         """What there is room for. From the first loss on nothing: a log has an end, no holes."""
-        data = text.encode()
+        size = len(text) if text.isascii() else len(text.encode())
         room = 0 if self._over_limit else self._limits.log_bytes - self.bytes
-        if len(data) > room:
-            text = data[:room].decode(errors="ignore")  # never half a character
+        if size > room:
+            text = text.encode()[:room].decode(errors="ignore")  # never half a character
             kept = len(text.encode())
-            self._over_limit += len(data) - kept
-            self.dropped += len(data) - kept
+            self._over_limit += size - kept
+            self.dropped += size - kept
             self.bytes += kept
         else:
-            self.bytes += len(data)
+            self.bytes += size
         return text
 
     def _tell_over_limit(self, step: int | None, at: float, *, late: bool = False) -> None:

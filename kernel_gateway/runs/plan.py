@@ -38,6 +38,8 @@ class RunPlan:
     mode: Mode
     steps: tuple[StepPlan, ...]
     allow_stdin: bool = True
+    #: A client sends the request itself, and sees what comes of it; we keep the record.
+    observed: bool = False
     limits: Limits = field(default_factory=Limits)
     grace_s: float = 5.0  # between the first interrupt and SIGTERM
     kill_after_s: float = 5.0  # between SIGTERM and SIGKILL

@@ -40,6 +40,11 @@ class Queue(Generic[T]):
         if len(self._waiting) >= self._bound:
             raise QueueFull(f"{self._bound} runs wait in this session already; try again later.")
 
+    @property
+    def next(self) -> T | None:
+        """Whose turn would be next; None also while somebody has it."""
+        return self._waiting[0] if self._waiting and self._in_flight is None else None
+
     def put(self, run: T) -> None:
         self._waiting.append(run)
 

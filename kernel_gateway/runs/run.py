@@ -154,7 +154,7 @@ class Run:
             step = self._steps[self._current]
             if step.plan.skip:
                 self._settle(step, StepOutcome.SKIPPED)
-            elif not step.plan.code.strip():
+            elif not (step.plan.code.strip() or self.plan.observed):
                 self._settle(step, StepOutcome.OK, exit_code=0)
                 self._tell_phase(step)
             else:
@@ -166,16 +166,34 @@ class Run:
         step.msg_id = self.new_id()
         step.reply = None
         step.taken_up = None
+        step.behind = False
         self._by_msg_id[step.msg_id] = step
         step.take(StepEvent.SENT)
         if step.started is None:
             step.started = self._now
             step.outcome = StepOutcome.RUNNING
             self._append(records.StepChanged(state=step.outcome), step)
-        self._do.append(actions.SendExecute(step.msg_id, step.plan.code, self.plan.allow_stdin))
         # Counted anew from its busy; until then it must not be possible to wait for ever.
         self._limit(Timer.STEP_LIMIT)
         self._limit(Timer.IDLE_LIMIT)
+        # Last: while it is performed we may be told that others are before it.
+        self._do.append(actions.SendExecute(step.msg_id, step.plan.code, self.plan.allow_stdin))
+
+    def _on_behind(self, event: events.Behind) -> None:
+        step = self._current_step()
+        if step is not None and step.state is StepState.SENT:
+            step.behind = True
+            self._stop(Timer.STEP_LIMIT, Timer.IDLE_LIMIT)
+
+    def _on_reached(self, event: events.Reached) -> None:
+        step = self._current_step()
+        if step is None or step.state is not StepState.SENT or not step.behind:
+            return
+        step.behind = False
+        self._limit(Timer.STEP_LIMIT)
+        self._limit(Timer.IDLE_LIMIT)
+        if self.state is RunState.CANCELLING:
+            self._probe(step)
 
     # -- what the kernel says -----------------------------------------------------------------
 
@@ -218,6 +236,7 @@ class Run:
 
     def _taken_up(self, step: Step) -> None:
         step.taken_up = self._now
+        step.behind = False
         self._stop(Timer.PROBE_OVER)
         self._limit(Timer.STEP_LIMIT)
         self._limit(Timer.IDLE_LIMIT)
@@ -310,16 +329,28 @@ class Run:
         assert step.msg_id is not None
         self._answered = (prompt.prompt_id, digest)
         self.prompt = None
-        self._append(
-            records.InputAnswered(
-                prompt_id=prompt.prompt_id, value=None if prompt.password else event.value
-            ),
-            step,
-        )
+        self._record_answer(prompt, event.value, step)
+        self._do.append(actions.SendInput(step.msg_id, event.value))
+
+    def _on_input_sent(self, event: events.InputSent) -> None:
+        """It is on its way to the kernel, whether or not we have told of the prompt."""
+        step = self._current_step(event.msg_id)
+        if step is None or step.state not in {StepState.PROMPTED, StepState.WAITING}:
+            return
+        step.take(StepEvent.INPUT)
+        if self.prompt is None:
+            return
+        prompt, self.prompt = self.prompt, None
+        self._record_answer(prompt, event.value, step)
+
+    def _record_answer(self, prompt: Prompt, value: str, step: Step) -> None:
+        # What a client answers past us may be a newer prompt than the one that was told.
+        is_secret = prompt.password or (step.asked is not None and step.asked.password)
+        shown = None if is_secret else value
+        self._append(records.InputAnswered(prompt_id=prompt.prompt_id, value=shown), step)
         self._turn(RunEvent.ANSWERED)
         self._stop(Timer.INPUT_LIMIT)
         self._limit(Timer.IDLE_LIMIT)
-        self._do.append(actions.SendInput(step.msg_id, event.value))
 
     # -- cancelling and limits -------------------------------------------------------------------
 
@@ -348,8 +379,13 @@ class Run:
         step = self._steps[self._current]
         if self._worked is Escalation.INTERRUPT and Timer.AGAIN in self._timers:
             self._set(Timer.GRACE, self._grace_s)
-        elif step.state is StepState.SENT and not self._timers & {Timer.AGAIN, Timer.PROBE_OVER}:
+        elif self._is_deaf(step):
             self._probe(step)  # it was deaf, and nothing stronger than interrupts was allowed
+
+    def _is_deaf(self, step: Step) -> bool:
+        """Nothing was heard of the request, and nothing is tried any more."""
+        tried = self._timers & {Timer.AGAIN, Timer.PROBE_OVER}
+        return step.state is StepState.SENT and not step.behind and not tried
 
     def _strike(self, timer: Timer) -> None:
         limit = getattr(self.plan.limits, timer.value)
@@ -370,7 +406,7 @@ class Run:
         step = self._steps[self._current]
         if step.executing:
             self._begin_escalation()
-        elif step.state is StepState.SENT:
+        elif step.state is StepState.SENT and not step.behind:
             self._probe(step)
 
     def _begin_escalation(self) -> None:
@@ -464,7 +500,8 @@ class Run:
     def _step_ended(self, step: Step) -> None:
         self._stop(*_OF_THE_MARKS)
         reply = step.reply
-        if step.untouched and self._verdict is None and step.resent < RESENDS:
+        ours = not self.plan.observed
+        if ours and step.untouched and self._verdict is None and step.resent < RESENDS:
             self._resend(step)
             return
         step.execution_count = reply.execution_count if reply else None
@@ -496,6 +533,8 @@ class Run:
         not_run = reply is None or reply.aborted
         if self._verdict is not None and (self._worked is not None or not_run):
             return ending.let_go(self._verdict, self._worked)
+        if self.plan.observed and step.untouched:
+            return ending.aborted()
         if reply is not None and reply.exit_code is not None:
             return ending.exited(reply.exit_code, step.plan)
         if reply is not None and reply.status == "ok":
@@ -666,10 +705,13 @@ _STEP_EVENT_OF: Mapping[type, StepEvent] = {
 _HANDLERS: Mapping[type[events.Event], Callable[[Run, Any], None]] = {
     events.Admitted: Run._on_admitted,
     events.KernelReady: Run._on_ready,
+    events.Behind: Run._on_behind,
+    events.Reached: Run._on_reached,
     events.KernelSaid: Run._on_said,
     events.BarrierPassed: Run._on_barrier,
     events.ProbeAnswered: Run._on_probed,
     events.InputGiven: Run._on_input,
+    events.InputSent: Run._on_input_sent,
     events.CancelAsked: Run._on_cancel,
     events.TimerOver: Run._on_timer,
     events.KernelLost: Run._on_lost,

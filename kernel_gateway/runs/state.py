@@ -47,6 +47,12 @@ may run. After that the end is not ours to declare: the run is `cancelling` unti
 ended or its kernel is gone, so that the next run never meets the rest of this one. A cancel is
 remembered and repeated: kernels swallow interrupts that come before their busy.
 
+The run of a client that sends its own requests (from JupyterLab, over a WebSocket) is *observed*: it
+walks through the same tables, but what it sends is on its way already, its prompts may be answered
+past us (INPUT of a step that is PROMPTED), and it is not sent again. Requests of several runs can
+so stand in one kernel's line. While others are before a request (BEHIND, REACHED: events that
+change no state) its limits do not count, and a cancel waits: an interrupt would hit the others.
+
 A request that comes back `aborted`, because somebody else's code failed before it, is sent again and
 walks through the step table from its beginning (RESENT). But not when it printed or asked: then it
 was executed in part, and twice is worse than not at all.
@@ -137,7 +143,7 @@ STEP_TABLE: Mapping[StepState, Mapping[StepEvent, StepState]] = _rows(
     PENDING  SENT -        -        -        -       -       -       -     -        -     -
     SENT     -    RUNNING  RUNNING  PROMPTED -       -       REPLIED IDLE  SENT     -     LOST
     RUNNING  -    RUNNING  RUNNING  PROMPTED RUNNING -       REPLIED IDLE  RUNNING  -     LOST
-    PROMPTED -    PROMPTED PROMPTED PROMPTED WAITING -       REPLIED IDLE  PROMPTED -     LOST
+    PROMPTED -    PROMPTED PROMPTED PROMPTED WAITING RUNNING REPLIED IDLE  PROMPTED -     LOST
     WAITING  -    WAITING  WAITING  PROMPTED WAITING RUNNING REPLIED IDLE  WAITING  -     LOST
     REPLIED  -    REPLIED  REPLIED  REPLIED  REPLIED -       REPLIED ENDED REPLIED  LOST  LOST
     IDLE     -    IDLE     IDLE     IDLE     IDLE    -       ENDED   IDLE  ENDED    LOST  LOST

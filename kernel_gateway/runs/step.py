@@ -29,6 +29,7 @@ class Step:
     outcome: StepOutcome = StepOutcome.PENDING
     msg_id: MsgId | None = None
     resent: int = 0
+    behind: bool = False  # requests that are not this run's are before its own
     ran: bool = False  # it printed or asked: what comes back aborted now was executed in part
     reply: facts.Replied | None = None
     failure: Failure | None = None

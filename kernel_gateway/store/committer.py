@@ -26,10 +26,12 @@ from kernel_gateway.store.faults import bug, weather
 from kernel_gateway.store.tables import records
 from kernel_gateway.store.values import (
     AppendRecords,
+    DeleteNotebookSession,
     DeleteRun,
     Expire,
     ForgetExpired,
     PutKey,
+    PutNotebookSession,
     PutRun,
     PutSession,
     Write,
@@ -125,6 +127,10 @@ class Committer:
                     self._driver.change(statements.FORGET_EXPIRED, {"now": write.now})
                 case PutSession():
                     self._put_session(write)
+                case PutNotebookSession():
+                    self._put_notebook_session(write)
+                case DeleteNotebookSession():
+                    self._driver.change(statements.DELETE_NOTEBOOK_SESSION, {"of": write.id})
                 case PutKey():
                     self._put_key(write)
 
@@ -240,6 +246,13 @@ class Committer:
         if not self._driver.change(statements.UPDATE_SESSION, {**changed, "of": write.session.id}):
             self._driver.change(statements.INSERT_SESSION, parameters)
 
+    def _put_notebook_session(self, write: PutNotebookSession) -> None:
+        parameters = rows.notebook_session_parameters(write.session)
+        changed = {name: value for name, value in parameters.items() if name != "id"}
+        change = {**changed, "of": write.session.id}
+        if not self._driver.change(statements.UPDATE_NOTEBOOK_SESSION, change):
+            self._driver.change(statements.INSERT_NOTEBOOK_SESSION, parameters)
+
     def _put_key(self, write: PutKey) -> None:
         parameters = rows.key_parameters(write.key)
         changed = {name: value for name, value in parameters.items() if name != "access_key"}
@@ -266,6 +279,10 @@ def _name(write: Write) -> str:
             return f"{len(batch.records)} records of run {uid}"
         case PutSession(session=session):
             return f"session {session.id}"
+        case PutNotebookSession(session=notebook):
+            return f"notebook session {notebook.id}"
+        case DeleteNotebookSession(id=id_):
+            return f"the end of notebook session {id_}"
         case PutKey(key=key):
             return f"key {key.access_key}"
         case _:

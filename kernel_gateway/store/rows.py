@@ -15,7 +15,13 @@ from kernel_gateway.runs.records import LogText, Record, Seq, body_json, body_of
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.runs.view import RunView
 from kernel_gateway.store import shapes
-from kernel_gateway.store.values import StoredKey, StoredRun, StoredSession
+from kernel_gateway.store.values import (
+    RunFilter,
+    StoredKey,
+    StoredNotebookSession,
+    StoredRun,
+    StoredSession,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +55,7 @@ def changing_parameters(run: StoredRun) -> Parameters:
         "finished": run.view.state is RunState.FINISHED,
         "view": view_bytes(run.view),
         "expires_at": run.expires_at,
+        "outcome": run.view.outcome,
     }
 
 
@@ -60,6 +67,7 @@ def fixed_parameters(run: StoredRun) -> Parameters:
         "owner": run.owner,
         "session": run.session,
         "digest": run.digest,
+        "created_at": run.view.created_at,
     }
 
 
@@ -118,6 +126,26 @@ def session_parameters(session: StoredSession) -> Parameters:
 
 def session_of(row: Row[Any]) -> StoredSession:
     return StoredSession(**row._mapping)
+
+
+def notebook_session_parameters(session: StoredNotebookSession) -> Parameters:
+    return asdict(session)
+
+
+def notebook_session_of(row: Row[Any]) -> StoredNotebookSession:
+    return StoredNotebookSession(**row._mapping)
+
+
+def filter_parameters(wanted: RunFilter) -> Parameters:
+    """Of the conditions that are given, and no others."""
+    given: Parameters = {
+        "session": wanted.session,
+        "finished": wanted.finished,
+        "outcome": wanted.outcome,
+    }
+    if wanted.before is not None:
+        given["created_at"], given["uid"] = wanted.before
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def key_parameters(key: StoredKey) -> Parameters:

@@ -5,6 +5,9 @@ Knows the tables. Must not know values (`rows.py`) nor when a statement is run.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 from sqlalchemy import (
     ColumnElement,
     Select,
@@ -13,11 +16,24 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    tuple_,
     union_all,
     update,
 )
 
-from kernel_gateway.store.tables import keys, logs, plans, records, runs, sessions, tombstones
+from kernel_gateway.store.tables import (
+    keys,
+    logs,
+    notebook_sessions,
+    plans,
+    records,
+    runs,
+    sessions,
+    tombstones,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # `of` instead of the column's name where a statement sets columns: those names mean new values.
 _OF_UID = runs.c.uid == bindparam("of")
@@ -44,6 +60,7 @@ UPDATE_RUN = (
         finished=bindparam("finished"),
         view=bindparam("view"),
         expires_at=bindparam("expires_at"),
+        outcome=bindparam("outcome"),
     )
 )
 
@@ -65,11 +82,25 @@ RUNS_BY_ID = _newest_first(_MINE, runs.c.run_id == bindparam("run_id"))
 RUN_OF_SESSION = _newest_first(
     _MINE, runs.c.run_id == bindparam("run_id"), runs.c.session == bindparam("session")
 ).limit(1)
-RUNS_OF_OWNER = _newest_first(_MINE).limit(bindparam("limit"))
-RUNS_OF_SESSION = _newest_first(_MINE, runs.c.session == bindparam("session")).limit(
-    bindparam("limit")
-)
 UNFINISHED_RUNS = _RUNS.where(runs.c.finished.is_(False)).order_by(runs.c.number)
+
+_BY_TIME = runs.c.created_at, runs.c.uid  # the uid where two are of one moment
+
+_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    "session": runs.c.session == bindparam("session"),
+    "outcome": runs.c.outcome == bindparam("outcome"),
+    "finished": runs.c.finished == bindparam("finished"),
+    "created_at": tuple_(*_BY_TIME) < tuple_(bindparam("created_at"), bindparam("uid")),
+}
+
+
+@cache
+def list_runs(given: frozenset[str]) -> Select[tuple[object, ...]]:
+    """The newest first, by those conditions. `created_at` and `uid` are of the run before."""
+    conditions = [condition for name, condition in _CONDITIONS.items() if name in given]
+    order = [column.desc() for column in _BY_TIME]
+    return _RUNS.where(_MINE, *conditions).order_by(*order).limit(bindparam("limit"))
+
 
 # -- log -----------------------------------------------------------------------------------------
 
@@ -182,6 +213,19 @@ SESSIONS_NOT_ENDED = (
     select(sessions)
     .where(sessions.c.ended_at.is_(None))
     .order_by(sessions.c.created_at, sessions.c.id)
+)
+
+INSERT_NOTEBOOK_SESSION = insert(notebook_sessions).values(
+    {c: bindparam(c.name) for c in notebook_sessions.c}
+)
+UPDATE_NOTEBOOK_SESSION = (
+    update(notebook_sessions)
+    .where(notebook_sessions.c.id == bindparam("of"))
+    .values({c: bindparam(c.name) for c in notebook_sessions.c if c is not notebook_sessions.c.id})
+)
+DELETE_NOTEBOOK_SESSION = delete(notebook_sessions).where(notebook_sessions.c.id == bindparam("of"))
+NOTEBOOK_SESSIONS = select(notebook_sessions).order_by(
+    notebook_sessions.c.created_at, notebook_sessions.c.id
 )
 
 INSERT_KEY = insert(keys).values({c: bindparam(c.name) for c in keys.c})

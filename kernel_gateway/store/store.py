@@ -29,8 +29,10 @@ from kernel_gateway.store.migrate import migrate
 from kernel_gateway.store.values import (
     Expire,
     ForgetExpired,
+    RunFilter,
     Source,
     StoredKey,
+    StoredNotebookSession,
     StoredRun,
     StoredSession,
     Write,
@@ -50,6 +52,8 @@ T = TypeVar("T")
 
 _READERS = 2
 _EXPIRED_AT_ONCE = 500
+
+EVERY_RUN = RunFilter()
 
 #: What a page of records may hold by default, so that one page is never much memory.
 PAGE_CHARS = 2**20
@@ -140,14 +144,12 @@ class Store:
         return await self._runs(statements.UNFINISHED_RUNS)
 
     async def list_runs(
-        self, owner: Owner, *, session: str | None = None, limit: int = 100
+        self, owner: Owner, wanted: RunFilter = EVERY_RUN, *, limit: int = 100
     ) -> list[StoredRun]:
-        """Newest first."""
-        if session is None:
-            return await self._runs(statements.RUNS_OF_OWNER, owner=owner, limit=limit)
-        return await self._runs(
-            statements.RUNS_OF_SESSION, owner=owner, session=session, limit=limit
-        )
+        """Newest first: by the time of their creation, and by their uids where that is the same."""
+        given = rows.filter_parameters(wanted)
+        statement = statements.list_runs(frozenset(given))
+        return await self._runs(statement, owner=owner, limit=limit, **given)
 
     async def is_expired(self, owner: Owner, id_or_uid: str) -> bool:
         """Whether there was such a run. Ask for the run itself first: an ID may be used anew."""
@@ -194,6 +196,12 @@ class Store:
     async def sessions_not_ended(self) -> list[StoredSession]:
         """Of all owners, oldest first: at the start, what the last gateway left behind."""
         return [rows.session_of(row) for row in await self._rows(statements.SESSIONS_NOT_ENDED)]
+
+    async def notebook_sessions(self) -> list[StoredNotebookSession]:
+        """Of all owners, oldest first."""
+        return [
+            rows.notebook_session_of(row) for row in await self._rows(statements.NOTEBOOK_SESSIONS)
+        ]
 
     async def key(self, access_key: str) -> StoredKey | None:
         """Revoked ones too."""

@@ -25,6 +25,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 
 # Names for all constraints, so that a later migration can name what it changes.
@@ -54,11 +55,15 @@ runs = Table(
     Column("finished", Boolean(create_constraint=False), nullable=False),
     Column("view", LargeBinary, nullable=False),  # JSON
     Column("expires_at", Double),
+    # Of the view, for lists. The default is for a database that was made without the column.
+    Column("created_at", Double, nullable=False, server_default=text("0")),
+    Column("outcome", Text),
     sqlite_autoincrement=True,
 )
 # Not unique: the ID of a finished run may be used anew on some routes; the newest run has it.
 Index(None, runs.c.owner, runs.c.run_id)
-Index(None, runs.c.owner, runs.c.number)
+Index(None, runs.c.owner, runs.c.created_at)
+Index(None, runs.c.owner, runs.c.session, runs.c.created_at)
 Index(
     "ix_runs_unfinished",
     runs.c.number,
@@ -126,6 +131,22 @@ sessions = Table(
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
     Column("generation", Integer, nullable=False),
+)
+
+# A path and its kernel, as Jupyter's clients know them. The kernel may be gone.
+notebook_sessions = Table(
+    "notebook_sessions",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("kernel_id", Text, nullable=False),
+    Column("kernel_name", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("gone_at", Double),  # of the kernel
+    Column("reason", Text),  # why it is gone
 )
 
 keys = Table(

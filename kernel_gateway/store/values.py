@@ -44,6 +44,16 @@ class StoredRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs are listed. None: all."""
+
+    session: str | None = None
+    finished: bool | None = None
+    outcome: str | None = None
+    before: tuple[float, str] | None = None  # `created_at` and uid: those behind it in the list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSession:
     id: str
     owner: Owner
@@ -51,6 +61,22 @@ class StoredSession:
     created_at: float
     ended_at: float | None
     generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredNotebookSession:
+    """A path and its kernel, as Jupyter's clients know them."""
+
+    id: str
+    owner: Owner
+    path: str  # one session a path and owner; who puts them sees to that
+    name: str
+    type: str
+    kernel_id: str
+    kernel_name: str
+    created_at: float
+    gone_at: float | None = None  # the kernel
+    reason: str | None = None  # why it is gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +120,18 @@ class PutSession:
 
 
 @dataclass(frozen=True, slots=True)
+class PutNotebookSession:
+    session: StoredNotebookSession
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteNotebookSession:
+    """Harmless when there is none."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutKey:
     key: StoredKey
 
@@ -113,7 +151,17 @@ class ForgetExpired:
     now: float
 
 
-Write: TypeAlias = PutRun | AppendRecords | DeleteRun | PutSession | PutKey | Expire | ForgetExpired
+Write: TypeAlias = (
+    PutRun
+    | AppendRecords
+    | DeleteRun
+    | PutSession
+    | PutNotebookSession
+    | DeleteNotebookSession
+    | PutKey
+    | Expire
+    | ForgetExpired
+)
 
 
 class Source(Protocol):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from tornado.web import Application
 
 from kernel_gateway.web import health
-from kernel_gateway.web.auth import Hosts, Tokens
+from kernel_gateway.web.auth import Hosts, Origins, Tokens
 from kernel_gateway.web.backendai.routes import routes as backendai_routes
 from kernel_gateway.web.handler import Calls, Door, NoSuchRoute, access_log
-from kernel_gateway.web.jupyter import kernels
+from kernel_gateway.web.jupyter import channels, kernels, kernelspecs, sessions, status
 from kernel_gateway.web.runs import execute, log, runs
 
 if TYPE_CHECKING:
@@ -21,7 +22,17 @@ MAX_FRAME_BYTES = 16 * 2**20  # of a WebSocket, towards us
 PING_S = 30.0  # a WebSocket whose client does not answer by the next one is closed
 
 #: Ours and Jupyter's; those of Backend.AI have a list of their own.
-ROUTES = [*health.ROUTES, *kernels.ROUTES, *execute.ROUTES, *runs.ROUTES, *log.ROUTES]
+ROUTES = [
+    *health.ROUTES,
+    *status.ROUTES,
+    *kernelspecs.ROUTES,
+    *kernels.ROUTES,
+    *channels.ROUTES,
+    *sessions.ROUTES,
+    *execute.ROUTES,
+    *runs.ROUTES,
+    *log.ROUTES,
+]
 
 
 def make_application(
@@ -29,17 +40,21 @@ def make_application(
 ) -> Application:
     door = Door(
         service=service,
-        tokens=Tokens({settings.token: settings.owner}),
-        hosts=Hosts(settings.ip, settings.allowed_hosts),
+        tokens=Tokens(settings.owners),
+        hosts=Hosts(settings.ip, settings.allowed_hosts, on_path=settings.sock is not None),
+        origins=Origins(settings.origins),
         settings=settings,
         version=version,
         calls=calls,
         keys=keys,
     )
     arguments = {"door": door}
+    base = re.escape(settings.base_url)
     return Application(
         [
-            *((route, handler, arguments) for route, handler in ROUTES),
+            *((base + route, handler, arguments) for route, handler in ROUTES),
+            # Who asks whether we live need not know the base.
+            *((route, handler, arguments) for route, handler in health.ROUTES if base),
             *backendai_routes(door),
         ],
         default_handler_class=NoSuchRoute,

@@ -1,4 +1,4 @@
-"""Who calls, and from which page: tokens, and the Host header.
+"""Who calls, and from which page: tokens, the Host header, the Origin header.
 
 Knows tokens and headers. Must not know what the caller then may do, and never shows a token: not in
 an error, a repr or a log.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from kernel_gateway.errors import HostRefused, Refused, Unauthorized
+from kernel_gateway.errors import HostRefused, OriginRefused, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest
 
     from kernel_gateway.service import Owner
+    from kernel_gateway.web.settings import OriginSettings
+
+#: A WebSocket's subprotocol that is none: the token follows, percent-encoded. Pages cannot set
+#: headers of a WebSocket, and its address gets into logs.
+TOKEN_PROTOCOL = "v1.token.websocket.jupyter.org."
 
 _HEADER = re.compile(r"\s*(token|bearer)\s+(.+?)\s*", re.IGNORECASE | re.DOTALL)
 _SECRET = "[secret]"
@@ -37,13 +42,11 @@ class Tokens:
     """The tokens that open the door, and whose they are."""
 
     def __init__(self, owners: Mapping[str, Owner]) -> None:
-        if not owners or not all(token.strip() for token in owners):
-            raise Refused("A token may not be empty. Leave it out and one is made at each start.")
         self._owners = {token.encode(): owner for token, owner in owners.items()}
 
     def caller(self, request: HTTPServerRequest) -> Caller:
         """Raises `Unauthorized`."""
-        in_header = _token_in_header(request)
+        in_header = _token_in_headers(request)
         token = in_header if in_header is not None else _token_in_query(request)
         owner = self._owner(token) if token else None
         if owner is None:
@@ -55,7 +58,7 @@ class Tokens:
 
     def spoken(self, request: HTTPServerRequest) -> bool:
         """Whether the call brings a token at all, of whatever worth."""
-        return _token_in_header(request) is not None or bool(_token_in_query(request))
+        return _token_in_headers(request) is not None or bool(_token_in_query(request))
 
     def _owner(self, token: bytes) -> Owner | None:
         """Each token is compared in full, so that the time tells nothing."""
@@ -66,10 +69,31 @@ class Tokens:
         return found
 
 
-def _token_in_header(request: HTTPServerRequest) -> bytes | None:
+def _token_in_headers(request: HTTPServerRequest) -> bytes | None:
+    in_header = _token_in_authorization(request)
+    if in_header is None and is_upgrade(request):
+        return token_in_subprotocols(request)
+    return in_header
+
+
+def _token_in_authorization(request: HTTPServerRequest) -> bytes | None:
     """None too for another scheme: a proxy in front of us may want Basic for itself."""
     match = _HEADER.fullmatch(request.headers.get("Authorization", ""))
     return match[2].encode("latin-1") if match else None  # as it came over the wire
+
+
+def token_in_subprotocols(request: HTTPServerRequest) -> bytes | None:
+    """The first, if there are several."""
+    offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    found = (name.strip() for name in offered if name.strip().startswith(TOKEN_PROTOCOL))
+    name = next(found, None)
+    if name is None:
+        return None
+    return unquote_to_bytes(name.removeprefix(TOKEN_PROTOCOL).encode("latin-1"))
+
+
+def is_upgrade(request: HTTPServerRequest) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket"
 
 
 def _token_in_query(request: HTTPServerRequest) -> bytes | None:
@@ -98,11 +122,12 @@ class Hosts:
 
     A web page can have its own name point to 127.0.0.1 (DNS rebinding); then the browser takes us
     for that page's server, but still says in `Host` which name it called. The port does not matter:
-    a tunnel may give us another one, and a page cannot win anything by it.
+    a tunnel may give us another one, and a page cannot win anything by it. No page can call a unix
+    socket: there any name will do.
     """
 
-    def __init__(self, ip: str, allowed: Sequence[str]) -> None:
-        self._checked = bool(allowed) or is_loopback(ip)
+    def __init__(self, ip: str, allowed: Sequence[str], *, on_path: bool = False) -> None:
+        self._checked = not on_path and (bool(allowed) or is_loopback(ip))
         self._allowed = {name.lower().rstrip(".") for name in (*allowed, ip)}
 
     def check(self, host: str) -> None:
@@ -127,3 +152,83 @@ def is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return name == "localhost"
+
+
+class Origins:
+    """The pages that may use us: our own, and those that the deployer allows.
+
+    A browser says in `Origin` which page makes it call. What says nothing there is no browser.
+    """
+
+    def __init__(self, settings: OriginSettings) -> None:
+        self._settings = settings
+        self._allowed = {_origin(text) for text in settings.allow_origin}
+        pattern = settings.allow_origin_pat
+        self._pattern = re.compile(pattern) if pattern else None
+        self._closed = not self._allowed and self._pattern is None
+
+    def check(self, request: HTTPServerRequest) -> None:
+        """Raises `OriginRefused`."""
+        origin = request.headers.get("Origin")
+        if origin is None or _is_own(origin, request) or self._is_allowed(origin):
+            return
+        raise OriginRefused(
+            "Pages of another origin may not do this; the setting Web.allow_origin names those "
+            "that may."
+        )
+
+    def headers(self, request: HTTPServerRequest) -> Mapping[str, str]:
+        """With which a browser lets a page of another origin read the answer."""
+        if self._closed:
+            return {}
+        origin = request.headers.get("Origin")
+        if origin is None or not self._is_allowed(origin):
+            return {"Vary": "Origin"}
+        exposed = ", ".join(self._settings.expose_headers)
+        return {
+            "Vary": "Origin",
+            "Access-Control-Allow-Origin": origin,
+            **({"Access-Control-Expose-Headers": exposed} if exposed else {}),
+            **self._credentials(),
+        }
+
+    def is_preflight(self, request: HTTPServerRequest) -> bool:
+        """A browser asks whether a page may make a call. It has no token yet, and needs none."""
+        headers = request.headers
+        return (
+            request.method == "OPTIONS"
+            and "Access-Control-Request-Method" in headers
+            and self._is_allowed(headers.get("Origin", ""))
+        )
+
+    def preflight_headers(self) -> Mapping[str, str]:
+        """The same for every path: nobody learns what there is."""
+        settings = self._settings
+        age = settings.max_age_s
+        return {
+            "Access-Control-Allow-Methods": ", ".join(settings.allow_methods),
+            "Access-Control-Allow-Headers": ", ".join(settings.allow_headers),
+            **({"Access-Control-Max-Age": str(age)} if age is not None else {}),
+        }
+
+    def _credentials(self) -> Mapping[str, str]:
+        allowed = self._settings.allow_credentials
+        return {"Access-Control-Allow-Credentials": "true"} if allowed else {}
+
+    def _is_allowed(self, origin: str) -> bool:
+        if not origin:
+            return False
+        if "*" in self._allowed or _origin(origin) in self._allowed:
+            return True
+        return self._pattern is not None and self._pattern.fullmatch(origin) is not None
+
+
+def _is_own(origin: str, request: HTTPServerRequest) -> bool:
+    return _origin(origin) == _origin(f"{request.protocol}://{request.host}")
+
+
+def _origin(text: str) -> str:
+    """As browsers write it: in lower case, without the port that its scheme has anyway."""
+    origin = text.strip().lower().rstrip("/")
+    scheme, _, _ = origin.partition(":")
+    return origin.removesuffix({"http": ":80", "https": ":443"}.get(scheme, "/"))

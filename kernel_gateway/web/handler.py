@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tornado.web import HTTPError, RequestHandler, stream_request_body
@@ -32,7 +34,7 @@ from kernel_gateway.errors import (
 )
 from kernel_gateway.messaging.strict_json import Json, encode
 from kernel_gateway.web import render, schemas
-from kernel_gateway.web.auth import Caller, Hosts, Tokens, redacted
+from kernel_gateway.web.auth import Caller, Hosts, Origins, Tokens, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -67,6 +69,8 @@ class Calls:
     """How many calls are being served: the server ends when the last has its answer."""
 
     def __init__(self) -> None:
+        self.since = time.time()  # wall clock, as the next
+        self.last_change = self.since  # when somebody has last asked for something to be changed
         self._count = 0
         self._none = asyncio.Event()
         self._none.set()
@@ -92,6 +96,7 @@ class Door:
     service: Service
     tokens: Tokens
     hosts: Hosts
+    origins: Origins
     settings: WebSettings
     version: str
     calls: Calls
@@ -104,6 +109,8 @@ class Handler(RequestHandler):
     needs_json_type: ClassVar[bool] = True
 
     _turned_away: GatewayError | None = None
+    #: What lets a page of another origin read the answer.
+    _shared: Mapping[str, str] = MappingProxyType({})
 
     def initialize(self, door: Door) -> None:
         self.door = door
@@ -122,7 +129,12 @@ class Handler(RequestHandler):
     # -- before the body -------------------------------------------------------------------------
 
     def set_default_headers(self) -> None:
-        for name, value in _HEADERS.items():
+        """Tornado asks again before it writes an error, for which all headers are made anew."""
+        self._set_headers(_HEADERS)
+        self._set_headers(self._shared)
+
+    def _set_headers(self, headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
             self.set_header(name, value)
 
     def prepare(self) -> Awaitable[None] | None:
@@ -137,6 +149,8 @@ class Handler(RequestHandler):
         """Of Tornado what we do ourselves."""
         self._connection.stream.set_nodelay(True)
         self._connection.set_max_body_size(_NO_LIMIT)
+        self._shared = self.door.origins.headers(self.request)
+        self._set_headers(self._shared)
 
     def turn_away(self, fault: GatewayError) -> None:
         """Before a body is read. Where none will come it is told when the request is complete:
@@ -148,7 +162,11 @@ class Handler(RequestHandler):
 
     def _admit(self) -> None:
         self.door.hosts.check(self.request.host)
-        self.admit(self.door.tokens.caller(self.request))
+        if not self.is_preflight():
+            self.admit(self.door.tokens.caller(self.request))
+
+    def is_preflight(self) -> bool:
+        return self.door.origins.is_preflight(self.request)
 
     def admit(self, caller: Caller) -> None:
         self._caller = caller
@@ -156,8 +174,12 @@ class Handler(RequestHandler):
         self._check_size(self._announced_size())
 
     def _check_trust(self) -> None:
-        """No page of another site can make a browser send one of these two without asking us."""
-        if self.request.method in _SAFE or self._caller.by_header or self._says_json():
+        """A browser says which page makes it call, or should. And no page of another site can make
+        it send one of the two below without asking us."""
+        if self.request.method in _SAFE:
+            return
+        self.door.origins.check(self.request)
+        if self._caller.by_header or self._says_json():
             return
         raise JsonNeeded(
             "A call that changes something needs the token in a header: "
@@ -220,11 +242,17 @@ class Handler(RequestHandler):
             return
         if self._turned_away is not None:
             raise self._turned_away
+        if self.is_preflight():
+            self._set_headers(self.door.origins.preflight_headers())
+            self.set_status(HTTPStatus.NO_CONTENT)
+            return
         verb = self.request.method or ""
         act = getattr(self, f"on_{verb.lower()}", None)
         if act is None:
             raise MethodNotAllowed(f"{verb} is not served here; {self._allowed()} is.")
         with self.door.calls:
+            if verb not in _SAFE:
+                self.door.calls.last_change = time.time()
             await act(*path)
 
     get = post = put = patch = delete = head = options = _serve
@@ -355,6 +383,17 @@ class JupyterHandler(Handler):
         return HTTPStatus.BAD_REQUEST if isinstance(fault, InvalidField) else fault.status
 
 
+#: Below these, errors have the shape that Jupyter's clients read.
+_OF_JUPYTER = (
+    "/api/kernels",
+    "/api/kernelspecs",
+    "/api/me",
+    "/api/sessions",
+    "/api/status",
+    "/kernelspecs",
+)
+
+
 class NoSuchRoute(Handler):
     """Every other path, for all verbs."""
 
@@ -366,9 +405,13 @@ class NoSuchRoute(Handler):
     on_post = on_put = on_patch = on_delete = on_head = on_options = on_get
 
     def error_body(self, status: int, error: Mapping[str, Json]) -> dict[str, Json]:
-        if self.request.path.startswith("/api/kernels"):
+        if self._is_of_jupyter():
             return render.jupyter_error(status, error)
         return super().error_body(status, error)
+
+    def _is_of_jupyter(self) -> bool:
+        path = self.request.path.removeprefix(self.door.settings.base_url)
+        return any(path == route or path.startswith(f"{route}/") for route in _OF_JUPYTER)
 
 
 def access_log(handler: RequestHandler) -> None:

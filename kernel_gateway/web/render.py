@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from http.client import responses
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from kernel_gateway.errors import GatewayError, InvalidField, RunIdAmbiguous, TooLarge
 from kernel_gateway.runs.records import Reason, body_json
@@ -18,6 +20,10 @@ from kernel_gateway.service import (
     ConsoleItem,
     Cursor,
     KernelInfoView,
+    KernelSpecsView,
+    KernelSpecView,
+    NotebookSessionView,
+    Owner,
     Record,
     RunInfo,
     Seq,
@@ -52,7 +58,7 @@ def without_ansi(text: str) -> str:
 # -- runs ---------------------------------------------------------------------------------------
 
 
-def run_json(info: RunInfo) -> dict[str, Json]:
+def run_json(info: RunInfo, base_url: str = "") -> dict[str, Json]:
     view = info.view
     return {
         "id": info.id,
@@ -72,7 +78,7 @@ def run_json(info: RunInfo) -> dict[str, Json]:
             "bytes": info.log_bytes,
             "dropped": info.log_dropped,
         },
-        "links": run_links(info),
+        "links": run_links(info, base_url),
     }
 
 
@@ -97,9 +103,9 @@ def _view_json(view: RunView) -> dict[str, Json]:
     }
 
 
-def run_links(info: RunInfo) -> dict[str, Json]:
+def run_links(info: RunInfo, base_url: str = "") -> dict[str, Json]:
     """By uid: there are IDs that no URL can carry."""
-    here = f"/api/runs/{info.uid}"
+    here = f"{base_url}/api/runs/{info.uid}"
     return {
         "self": here,
         "log": f"{here}/log",
@@ -212,6 +218,31 @@ def _options_json(answer: Answer) -> Json:
 
 # -- kernels ------------------------------------------------------------------------------------
 
+_ISOLATION = "none"  # that is in force: kernels run as the gateway's own user
+
+
+def kernelspecs_json(found: KernelSpecsView, base_url: str) -> dict[str, Json]:
+    return {
+        "default": found.default,
+        "kernelspecs": {spec.name: kernelspec_json(spec, base_url) for spec in found.specs},
+    }
+
+
+def kernelspec_json(spec: KernelSpecView, base_url: str) -> dict[str, Json]:
+    return {
+        "name": spec.name,
+        "spec": dict(spec.spec),
+        "resources": {
+            _resource(file): f"{base_url}/kernelspecs/{quote(spec.name, safe='')}/{quote(file)}"
+            for file in spec.resources
+        },
+    }
+
+
+def _resource(file: str) -> str:
+    """What Jupyter's server calls it: a logo goes without the end of its name."""
+    return PurePath(file).stem if file.startswith("logo-") else file
+
 
 def kernel_json(kernel: KernelInfoView) -> dict[str, Json]:
     model: dict[str, Json] = {
@@ -221,10 +252,53 @@ def kernel_json(kernel: KernelInfoView) -> dict[str, Json]:
         "execution_state": kernel.state,
         "connections": kernel.connections,
         "generation": kernel.generation,
+        "isolation": _ISOLATION,
         "queue_length": kernel.queue_length,
         "owner": kernel.owner,
     }
     return model if kernel.reason is None else {**model, "reason": kernel.reason}
+
+
+# -- the process --------------------------------------------------------------------------------
+
+
+def status_json(
+    kernels: Sequence[KernelInfoView], started: float, last_change: float
+) -> dict[str, Json]:
+    last = max([last_change, *(kernel.last_activity for kernel in kernels)])
+    return {
+        "connections": sum(kernel.connections for kernel in kernels),
+        "kernels": len(kernels),
+        "last_activity": instant(last),
+        "started": instant(started),
+    }
+
+
+def me_json(owner: Owner, granted: Mapping[str, Json]) -> dict[str, Json]:
+    return {
+        "identity": {
+            "username": owner,
+            "name": owner,
+            "display_name": owner,
+            "initials": None,
+            "avatar_url": None,
+            "color": None,
+        },
+        "permissions": {**granted, "updatable_fields": []},
+    }
+
+
+def notebook_session_json(session: NotebookSessionView) -> dict[str, Json]:
+    model: dict[str, Json] = {
+        "id": session.id,
+        "path": session.path,
+        "name": session.name,
+        "type": session.type,
+        "kernel": kernel_json(session.kernel),
+    }
+    if session.type != "notebook":
+        return model
+    return {**model, "notebook": {"path": session.path, "name": session.name}}  # the old way
 
 
 # -- errors -------------------------------------------------------------------------------------

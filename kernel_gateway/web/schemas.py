@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from jsonschema import Draft202012Validator, FormatChecker
 
 from kernel_gateway.errors import BadJson, InvalidField, TooLarge
 from kernel_gateway.messaging.strict_json import Json, clean_text
+from kernel_gateway.runs.state import RunState
+from kernel_gateway.runs.view import Outcome
 from kernel_gateway.service import (
     BatchCommands,
     Cursor,
@@ -26,6 +30,8 @@ from kernel_gateway.service import (
     ExecuteMode,
     KernelRequest,
     RunId,
+    RunPlace,
+    RunQuery,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
 EXECUTE_WAIT_S = 2.0  # from the call on, not from the last output
 MAX_WAIT_S = 60
 MAX_PAGE = 1000
+MAX_NAME = 4096  # characters of what a client calls its things
+RUNS_LIMIT = 100  # where a list says no other
 
 Schema = Mapping[str, Any]
 
@@ -52,6 +60,13 @@ def _is_text(value: object) -> bool:
         if not _is_unicode(value):
             raise ValueError("must not contain lone surrogates")
     return True
+
+
+@FORMATS.checks("short-text", raises=ValueError)
+def _is_short_text(value: object) -> bool:
+    if isinstance(value, str) and len(value) > MAX_NAME:
+        raise ValueError(f"must have at most {MAX_NAME:,} characters")
+    return _is_text(value)
 
 
 @FORMATS.checks("run-id", raises=ValueError)
@@ -76,6 +91,16 @@ def _is_cursor(value: object) -> bool:
     return True
 
 
+@FORMATS.checks("run-place", raises=ValueError)
+def _is_run_place(value: object) -> bool:
+    if isinstance(value, str):
+        try:
+            RunPlace.parse(value)
+        except ValueError:
+            raise ValueError("must be the next of a list, as an answer gave it") from None
+    return True
+
+
 @FORMATS.checks("env-name", raises=ValueError)
 def _is_env_name(value: object) -> bool:
     if not isinstance(value, str) or not value or "=" in value:
@@ -92,6 +117,18 @@ def _is_seconds(value: object) -> bool:
             number = 0.0
         if number <= 0:
             raise ValueError("must be a number of seconds above 0")
+    return True
+
+
+@FORMATS.checks("seconds-or-never", raises=ValueError)
+def _is_seconds_or_never(value: object) -> bool:
+    if isinstance(value, str):
+        try:
+            number = _finite(value)
+        except ValueError:
+            number = -1.0
+        if number < 0:
+            raise ValueError("must be a number of seconds, or 0 for never")
     return True
 
 
@@ -369,7 +406,7 @@ class PageQuery:
 
 def page_query(arguments: Mapping[str, list[bytes]]) -> PageQuery:
     """Unknown names are left alone: proxies and caches add some."""
-    values = _query_values(arguments)
+    values = _query_values(arguments, PAGE)
     check(_page, values)
     return PageQuery(
         after=Cursor.parse(values.get("after", 0)),
@@ -380,10 +417,10 @@ def page_query(arguments: Mapping[str, list[bytes]]) -> PageQuery:
     )
 
 
-def _query_values(arguments: Mapping[str, list[bytes]]) -> dict[str, Any]:
+def _query_values(arguments: Mapping[str, list[bytes]], schema: Schema) -> dict[str, Any]:
     values: dict[str, Any] = {
         name: arguments[name][-1].decode(errors="surrogateescape")
-        for name in PAGE["properties"]
+        for name in schema["properties"]
         if arguments.get(name)
     }
     for name, number in (("wait", _finite), ("limit", int)):
@@ -397,6 +434,32 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):  # no bound would stop nan
         raise ValueError(text)
     return number
+
+
+RUNS: Schema = {
+    "type": "object",
+    "properties": {
+        "kernel": {"type": "string", "format": "text"},
+        "state": {"enum": [state.value for state in RunState]},
+        "outcome": {"enum": [outcome.value for outcome in Outcome]},
+        "limit": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
+        "cursor": {"type": "string", "format": "run-place"},
+    },
+}
+_runs = _validator(RUNS)
+
+
+def run_query(arguments: Mapping[str, list[bytes]]) -> RunQuery:
+    """Unknown names are left alone, as above."""
+    values = _query_values(arguments, RUNS)
+    check(_runs, values)
+    return RunQuery(
+        kernel_id=values.get("kernel"),
+        state=RunState(values["state"]) if "state" in values else None,
+        outcome=Outcome(values["outcome"]) if "outcome" in values else None,
+        limit=values.get("limit", RUNS_LIMIT),
+        before=RunPlace.parse(values["cursor"]) if "cursor" in values else None,
+    )
 
 
 RUN_PATH: Schema = {"type": "object", "properties": {"id": {"type": "string", "format": "run-id"}}}
@@ -422,6 +485,7 @@ KERNEL: Schema = {
             "additionalProperties": {"type": "string", "format": "text"},
             "propertyNames": {"format": "env-name"},
             "properties": {
+                "KERNEL_CULL_IDLE_TIMEOUT": {"type": "string", "format": "seconds-or-never"},
                 "KERNEL_LAUNCH_TIMEOUT": {"type": "string", "format": "seconds"},
                 "KERNEL_WORKING_DIR": {"type": "string", "format": "text"},
             },
@@ -432,22 +496,121 @@ _kernel = _validator(KERNEL)
 
 _OURS = "KERNEL_"
 
+#: Variables by which other programs are run, or other code is loaded into them: of the system's
+#: loader, of shells, of languages, of what finds kernels and their settings.
+_LOADING = re.compile(
+    r"PATH|HOME|ENV|IFS|SHELL|SHELLOPTS|PROMPT_COMMAND|PS4|CLASSPATH|GCONV_PATH|LOCPATH"
+    r"|GLIBC_TUNABLES|EDITOR|VISUAL|PAGER|BROWSER|VIRTUAL_ENV|GO(?:PATH|ROOT|FLAGS|BIN|ENV)"
+    r"|(?:LD_|DYLD_|PYTHON|BASH|IPYTHON|JUPYTER_|CONDA|PIP_|PERL|RUBY|GEM_|NODE_(?:OPTIONS|PATH)"
+    r"|NPM_|_?JAVA|JDK_|JULIA_|R_(?:LIBS|HOME|PROFILE|ENVIRON)|LUA_|PHPRC|PHP_INI|RUSTC|CARGO"
+    r"|GIT_|SSH_|XDG_).*"
+)
+
 
 def kernel_request(
     body: Mapping[str, Any], *, allowed_env: Sequence[str], max_start_limit_s: float
 ) -> KernelRequest:
-    """Raises `InvalidField`. Whether the folder is there is not looked at."""
+    """Raises `InvalidField`. Whether the folder is there, and may be used, is not looked at."""
     check(_kernel, body)
     env: dict[str, str] = body.get("env") or {}
     limit = env.get("KERNEL_LAUNCH_TIMEOUT")
     folder = env.get("KERNEL_WORKING_DIR")
+    idle = env.get("KERNEL_CULL_IDLE_TIMEOUT")
     return KernelRequest(
         name=body.get("name") or None,
-        env={
-            name: value
-            for name, value in env.items()
-            if name.startswith(_OURS) or name in allowed_env
-        },
+        env={name: value for name, value in env.items() if _passes(name, allowed_env)},
         cwd=Path(folder) if folder else None,
         start_limit_s=min(float(limit), max_start_limit_s) if limit is not None else None,
+        cull_idle_s=float(idle) if idle is not None else None,
+        for_jupyter_server=limit is not None,
     )
+
+
+def _passes(name: str, allowed: Sequence[str]) -> bool:
+    """Who allows a pattern has not thought of all that it means."""
+    if name.startswith(_OURS) or name in allowed:
+        return True
+    return not _LOADING.fullmatch(name) and any(fnmatchcase(name, one) for one in allowed)
+
+
+# -- sessions of notebooks ----------------------------------------------------------------------
+
+_NAME: Schema = {"type": ["string", "null"], "format": "short-text"}
+_ENV: Schema = KERNEL["properties"]["env"]
+
+NOTEBOOK_SESSION: Schema = {
+    "type": "object",
+    "properties": {
+        "path": _NAME,
+        "name": _NAME,
+        "type": _NAME,
+        "kernel": {
+            "type": ["object", "null"],
+            "properties": {"id": _NAME, "name": _NAME, "env": _ENV},
+        },
+        "env": _ENV,
+        "notebook": {"type": ["object", "null"], "properties": {"path": _NAME, "name": _NAME}},
+    },
+}
+_notebook_session = _validator(NOTEBOOK_SESSION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookSession:
+    """What was said of it; None: nothing."""
+
+    path: str | None
+    name: str | None
+    type: str | None
+    kernel: Mapping[str, Any]  # as in the body of a request for a kernel
+    kernel_id: str | None
+
+
+def notebook_session(body: Mapping[str, Any]) -> NotebookSession:
+    """Also in the old way, with path and name in `notebook`. Raises `InvalidField`."""
+    check(_notebook_session, body)
+    given = {**_old_way(body.get("notebook") or {}), **_given(body)}
+    kernel = body.get("kernel") or {}
+    if given.get("path") == "":
+        raise InvalidField({"path": "must not be empty"})
+    return NotebookSession(
+        path=given.get("path"),
+        name=given.get("name"),
+        type=given.get("type"),
+        kernel={
+            "name": kernel.get("name"),
+            "env": {**(body.get("env") or {}), **(kernel.get("env") or {})},
+        },
+        kernel_id=kernel.get("id") or None,
+    )
+
+
+def _old_way(notebook: Mapping[str, Any]) -> dict[str, Any]:
+    """The oldest clients call the path a name."""
+    path, name = notebook.get("path"), notebook.get("name")
+    return {"path": path or name, "name": name, "type": "notebook"} if path or name else {}
+
+
+# -- who is calling -----------------------------------------------------------------------------
+
+_permissions = _validator(
+    {
+        "type": "object",
+        "properties": {
+            "permissions": {
+                "type": "object",
+                "additionalProperties": {"type": "array", "items": {"type": "string"}},
+            }
+        },
+    }
+)
+
+
+def asked_permissions(text: str) -> dict[str, list[str]]:
+    """Actions by resource, as `{"kernels": ["read"]}`. Raises `InvalidField`."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant) if text else {}
+    except (ValueError, RecursionError):
+        value = None
+    check(_permissions, {"permissions": value})
+    return cast("dict[str, list[str]]", value)

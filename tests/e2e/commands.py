@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "kernel_gateway.commands.main"]
 LIMIT_S = 60  # a test that takes longer is stuck
 
-_FIRST_LINE = re.compile(r"is at (http://\S+:\d+/)(?:\?token=(\w+))?$")
+_FIRST_LINE = re.compile(r"is at (http\S+/)(?:\?token=(\w+))?$")
 
 
 def environment(folder: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -6,13 +6,18 @@ import os
 import resource
 import signal
 import socket
+import ssl
+import subprocess
 import threading
 import urllib.parse
+import urllib.request
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.commands import ROOT, is_alive, run, served
+from tests.e2e.commands import LIMIT_S, ROOT, is_alive, run, served
+from tests.shared.programs import needs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,11 +58,12 @@ def test_the_first_line_opens_the_door_and_sigterm_ends_it(tmp_path: Path) -> No
         assert gateway.shown_token is not None
         assert len(gateway.shown_token) == 48
         kernel_id = gateway.new_kernel()
-        status, result = gateway.execute(kernel_id, mode="query", code="import os\nos.getpid()")
+        code, wait = "import os\nos.getpid()", {"wait": 60}
+        status, result = gateway.execute(kernel_id, mode="query", code=code, options=wait)
         assert (status, result["status"]) == (200, "finished")
         pid = int(result["console"][0][1])
-        code, said = gateway.stop()
-    assert code == 0
+        exit_code, said = gateway.stop()
+    assert exit_code == 0
     assert gateway.token not in said
     assert "Traceback" not in said
     assert not is_alive(pid)
@@ -77,7 +83,8 @@ def test_a_token_that_was_chosen_is_not_shown(tmp_path: Path) -> None:
 def test_no_kernel_sees_the_token(tmp_path: Path) -> None:
     with served(tmp_path, env={"KERNEL_GATEWAY_TOKEN": "t0p-s3cret"}) as gateway:
         code = "import os\nprint([k for k, v in os.environ.items() if 't0p-s3cret' in v])"
-        _, result = gateway.execute(gateway.new_kernel(), mode="query", code=code)
+        wait = {"wait": 60}
+        _, result = gateway.execute(gateway.new_kernel(), mode="query", code=code, options=wait)
         assert result["console"] == [["stdout", "[]\n"]]
         gateway.stop()
 
@@ -150,6 +157,105 @@ def test_runs_of_a_gateway_that_was_killed_are_lost_with_their_log_kept(tmp_path
         pass
 
 
+# -- where it listens ----------------------------------------------------------------------------
+
+
+def ask_on_path(path: Path, target: str, token: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(LIMIT_S)
+        client.connect(str(path))
+        client.sendall(
+            f"GET {target} HTTP/1.1\r\nHost: any\r\nAuthorization: token {token}\r\n"
+            "Connection: close\r\n\r\n".encode()
+        )
+        with client.makefile("rb") as answer:
+            return answer.read()
+
+
+def test_a_unix_socket_below_a_path_is_served_and_removed(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.sock"
+    with served(tmp_path, f"--sock={path}", "--base-url=gw/") as gateway:
+        assert f"http+unix://{str(path).replace('/', '%2F')}/gw/" == gateway.url
+        assert 0o600 == path.stat().st_mode & 0o777
+        assert b" 200 " in ask_on_path(path, "/gw/api", gateway.token)[:16]
+        assert b" 404 " in ask_on_path(path, "/api", gateway.token)[:16]
+        other = {"KERNEL_GATEWAY_DATA_DIR": str(tmp_path / "other")}
+        assert "another server" in refusal(run(tmp_path, "serve", f"--sock={path}", env=other))
+        code, said = gateway.stop()
+    assert 0 == code
+    assert gateway.token not in said
+    assert not path.exists()
+
+
+def test_the_socket_that_a_killed_gateway_left_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.sock"
+    for _ in range(2):
+        with served(tmp_path, f"--sock={path}") as gateway:
+            assert b" 200 " in ask_on_path(path, "/api", gateway.token)[:16]
+            gateway.process.kill()
+            gateway.process.communicate()
+        assert path.exists()
+
+
+def test_tls_is_spoken_and_junk_costs_a_line_at_most(tmp_path: Path) -> None:
+    command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    names = "-addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem"
+    openssl = [needs("openssl"), *command.split(), *names.split()]
+    subprocess.run(openssl, cwd=tmp_path, check=True, capture_output=True)
+    files = [f"--certfile={tmp_path}/cert.pem", f"--keyfile={tmp_path}/key.pem"]
+    with served(tmp_path, *files, "--ip=localhost") as gateway:
+        address = urllib.parse.urlsplit(gateway.url)
+        assert ("https", "localhost") == (address.scheme, address.hostname)
+        where = (address.hostname or "", address.port or 0)
+        for junk in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00\x05hello"):
+            with socket.create_connection(where, LIMIT_S) as plain, suppress(ConnectionError):
+                plain.sendall(junk)
+                assert b"HTTP" not in plain.recv(100)
+        context = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        request = urllib.request.Request(
+            f"{gateway.url}api", headers={"Authorization": f"token {gateway.token}"}
+        )
+        with urllib.request.urlopen(request, timeout=LIMIT_S, context=context) as answer:
+            assert 200 == answer.status
+        code, said = gateway.stop()
+    assert 0 == code
+    assert "Traceback" not in said
+    assert said.count("\n") <= 2 + 1  # one more for the signal
+
+
+def test_600_idle_connections_and_heads_stop_nobody(tmp_path: Path) -> None:
+    with served(tmp_path) as gateway, ExitStack() as stack:
+        address = urllib.parse.urlsplit(gateway.url)
+        where = (address.hostname or "", address.port or 0)
+        for n in range(600):
+            idle = stack.enter_context(socket.create_connection(where, LIMIT_S))
+            if n % 2:
+                idle.sendall(b"GET /api HTTP/1.1\r\nHost: localhost\r\nX: ")
+        status, result = gateway.execute(
+            gateway.new_kernel(), mode="query", code="6 * 7", options={"wait": 60}
+        )
+        assert (200, "finished") == (status, result["status"])
+        stack.close()
+        code, said = gateway.stop()
+    assert 0 == code
+    assert len(said.splitlines()) <= 1
+
+
+def test_each_owner_has_a_token_and_no_token_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "kernel_gateway_config.py").write_text(
+        "c.Web.owner_tokens = {'ada': 'of-ada', 'alan': 'of-alan'}\n"
+    )
+    with served(tmp_path) as gateway:
+        made = gateway.token
+        for token, owner in ((made, "local"), ("of-ada", "ada"), ("of-alan", "alan")):
+            gateway.token = token
+            me = gateway.call("GET", "/api/me")[1]
+            assert owner == me["identity"]["username"]
+        code, said = gateway.stop()
+    assert (0, False) == (code, "of-a" in said)
+
+
 # -- what it refuses -----------------------------------------------------------------------------
 
 
@@ -204,6 +310,12 @@ def test_a_twin_of_the_package_is_refused(tmp_path: Path, files: str) -> None:
         ([], {"JUPYTER_TOKEN": " "}, "token may not be empty"),
         ([], {"KERNEL_GATEWAY_PORT": "http"}, "KERNEL_GATEWAY_PORT"),
         (["--ip=203.0.113.7"], {}, "203.0.113.7"),
+        (["--base-url=/a b"], {}, "Web.base_url"),
+        (["--certfile=none.pem"], {}, "none.pem"),
+        (["--sock=none/sock"], {}, "No such file"),
+        (["--Web.sock_mode=rw"], {}, "Web.sock_mode"),
+        (["--Web.allow_origin_pat=("], {}, "Web.allow_origin_pat"),
+        (["--token=a", "--Web.owner_tokens=ada=a"], {}, "the same"),
         ([], {"KERNEL_GATEWAY_DATA_DIR": "/proc/nowhere"}, "/proc/nowhere"),
     ],
 )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
 from kernel_gateway.errors import OurFault
 from kernel_gateway.runs.plan import Mode, RunPlan, StepPlan
@@ -39,15 +40,20 @@ from kernel_gateway.runs.records import (
 )
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.service import Owner, RunId, RunUid
+from kernel_gateway.store import statements
 from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
 from kernel_gateway.store.values import (
     AppendRecords,
+    DeleteNotebookSession,
     DeleteRun,
     PutKey,
+    PutNotebookSession,
     PutRun,
     PutSession,
+    RunFilter,
     StoredKey,
+    StoredNotebookSession,
     StoredRun,
     StoredSession,
 )
@@ -178,8 +184,50 @@ async def test_runs_are_listed_newest_first(store: Store) -> None:
     await store.write(PutRun(runs[0]))  # a change makes it no newer
     assert ["r5", "r4", "r3", "r2", "r1", "r0"] == [run.run_id for run in await store.list_runs(ME)]
     assert ["r5", "r4"] == [run.run_id for run in await store.list_runs(ME, limit=2)]
-    of_session = await store.list_runs(ME, session="s0", limit=2)
+    of_session = await store.list_runs(ME, RunFilter(session="s0"), limit=2)
     assert ["r4", "r2"] == [run.run_id for run in of_session]
+
+
+async def test_a_list_goes_on_behind_the_last_run_of_the_page_before(store: Store) -> None:
+    """Whenever they were stored; those of one moment by their uids."""
+    times = {"a": 1.0, "b": 3.0, "c": 2.0, "d": 2.0, "e": 0.1 + 0.2}
+    runs = {name: a_run(name) for name in times}
+    views = {name: replace(run.view, created_at=times[name]) for name, run in runs.items()}
+    await store.write(*(PutRun(replace(runs[name], view=views[name])) for name in runs))
+    told: list[str] = []
+    before = None
+    while page := await store.list_runs(ME, RunFilter(before=before), limit=2):
+        told.extend(run.run_id for run in page)
+        before = page[-1].view.created_at, page[-1].uid
+    assert ["b", "d", "c", "a", "e"] == told
+
+
+async def test_runs_are_listed_by_how_they_stand(store: Store) -> None:
+    running, over = a_run("running"), a_run("over", session="s2", state=RunState.FINISHED)
+    await store.write(PutRun(running), PutRun(over))
+    for wanted, expected in (
+        (RunFilter(finished=False), [running]),
+        (RunFilter(finished=True), [over]),
+        (RunFilter(outcome="ok"), [over]),
+        (RunFilter(outcome="lost"), []),
+        (RunFilter(outcome="ok", session="kernel-1"), []),
+    ):
+        assert expected == await store.list_runs(ME, wanted)
+    await store.write(PutRun(finished(running, expires_at=9.0)))
+    found = await store.list_runs(ME, RunFilter(outcome="ok"))
+    assert {"running", "over"} == {run.run_id for run in found}
+
+
+async def test_no_list_of_runs_is_sorted(store: Store, outside: Outside) -> None:
+    """But for those of one moment: a page is as cheap as it is short."""
+    for given in (frozenset[str](), frozenset({"session", "created_at"})):
+        statement = statements.list_runs(given).compile(dialect=sqlite.dialect())
+        plan = outside.rows(
+            f"EXPLAIN QUERY PLAN {statement}", *(0 for _ in statement.positiontup or ())
+        )
+        steps = [step for *_, step in plan]
+        assert any("created_at" in step or "ix_runs_owner" in step for step in steps), steps
+        assert [] == [step for step in steps if "TEMP B-TREE FOR ORDER" in step]
 
 
 # -- logs ----------------------------------------------------------------------------------------
@@ -519,6 +567,28 @@ async def test_a_session_comes_back_as_it_was_and_can_change(store: Store) -> No
     await store.write(PutSession(ended))
     assert [ended] == await store.sessions(ME)
     assert [other] == await store.sessions_not_ended()
+
+
+async def test_a_session_of_a_notebook_comes_back_as_it_was_until_it_is_deleted(
+    store: Store,
+) -> None:
+    session = StoredNotebookSession(
+        id="n1",
+        owner=ME,
+        path="a folder/\u00e9.ipynb",
+        name="",
+        type="notebook",
+        kernel_id="k1",
+        kernel_name="python3",
+        created_at=2.5,
+    )
+    other = replace(session, id="n2", owner=YOU, created_at=1.5)
+    await store.write(PutNotebookSession(session), PutNotebookSession(other))
+    assert [other, session] == await store.notebook_sessions()
+    moved = replace(session, path="b.ipynb", kernel_id="k2", gone_at=3.5, reason="deleted")
+    await store.write(PutNotebookSession(moved), DeleteNotebookSession("n2"))
+    assert [moved] == await store.notebook_sessions()
+    await store.write(DeleteNotebookSession("n2"))
 
 
 async def test_a_key_comes_back_as_it_was_and_can_be_revoked(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import resource
 import shutil
 import sqlite3
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -25,6 +27,8 @@ from sqlalchemy import text as sql
 
 from kernel_gateway.errors import DiskFull, Refused, StoreUnavailable
 from kernel_gateway.runs.records import Seq
+from kernel_gateway.runs.state import RunState
+from kernel_gateway.store import rows
 from kernel_gateway.store.blobs import Blobs
 from kernel_gateway.store.committer import Committed, Committer
 from kernel_gateway.store.database import writing_engine
@@ -32,7 +36,7 @@ from kernel_gateway.store.migrate import HEAD, MIGRATIONS, migrate
 from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
 from kernel_gateway.store.tables import metadata
-from kernel_gateway.store.values import DeleteRun, PutRun, Write
+from kernel_gateway.store.values import DeleteRun, PutRun, RunFilter, Write
 from tests.shared.store import (
     HANG_LIMIT_S,
     ME,
@@ -237,9 +241,47 @@ def _ddl(rows: object) -> dict[str, list[str]]:
     """By name, the parts of each statement in any order."""
     assert isinstance(rows, list)
     return {
-        name: sorted(part.strip().rstrip(",)") for part in text_.replace("(", "\n").splitlines())
+        name: sorted(filter(None, map(str.strip, re.split(r"[(),\n]", text_))))
         for name, text_ in rows
     }
+
+
+def migrate_to(settings: StoreSettings, revision: str) -> None:
+    engine = writing_engine(settings)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+    finally:
+        engine.dispose()
+
+
+async def test_runs_of_the_first_tables_are_listed_too(
+    settings: StoreSettings, outside: Outside
+) -> None:
+    settings.folder.mkdir(parents=True, mode=0o700)
+    await asyncio.to_thread(migrate_to, settings, "0001")
+    runs = [a_run("old"), a_run("older", state=RunState.FINISHED)]
+    runs[0] = replace(runs[0], view=replace(runs[0].view, created_at=2000.5))
+    with closing(sqlite3.connect(outside.database)) as connection, connection:
+        for number, run in enumerate(runs, 1):
+            columns = {**rows.fixed_parameters(run), **rows.changing_parameters(run)}
+            del columns["created_at"], columns["outcome"]  # there were none yet
+            names = ", ".join(columns)
+            marks = ", ".join(f":{name}" for name in columns)
+            connection.execute(f"INSERT INTO runs ({names}) VALUES ({marks})", columns)
+            connection.execute(
+                "INSERT INTO plans VALUES (?, ?)", (number, rows.plan_bytes(run.plan))
+            )
+            connection.execute("INSERT INTO logs VALUES (?, 1, 0, 0)", (number,))
+    store = await Store.open(settings)
+    assert runs == await store.list_runs(ME)
+    assert runs[1:] == await store.list_runs(ME, RunFilter(before=(2000.5, runs[0].uid)))
+    assert runs[1:] == await store.list_runs(ME, RunFilter(outcome="ok"))
+    await store.close()
+    outside.check()
 
 
 def test_the_newest_migration_is_the_head() -> None:

@@ -20,6 +20,7 @@ from kernel_gateway.messaging.message import (
     MsgId,
     execute_request,
 )
+from kernel_gateway.messaging.raw import RawMessage
 from kernel_gateway.messaging.wire import Signer, from_frames, to_frames
 from tests.shared.kernels import Recorder
 
@@ -43,7 +44,7 @@ class Peer:
         fields = {f"{name}_port": number for name, number in ports.items()}
         self.raw: dict[str, object] = {"transport": "ipc", "ip": str(base), "key": KEY, **fields}
         self.info = ConnectionInfo.of(self.raw)
-        self.asked: list[Message] = []
+        self.asked: list[RawMessage] = []
         self.signer = Signer(KEY)
         self._identity = b""
         self._news = asyncio.Event()
@@ -71,7 +72,7 @@ class Peer:
             self.publish("status", {"execution_state": "busy"}, parent)
         self.reply("kernel_info_reply", INFO_REPLY, parent)
 
-    async def asked_for(self, number: int) -> Message:
+    async def asked_for(self, number: int) -> RawMessage:
         async with asyncio.timeout(10):
             while len(self.asked) < number:
                 self._news.clear()
@@ -101,9 +102,10 @@ class Peer:
 
 def _message(
     channel: Channel, msg_type: str, content: dict[str, Json], parent: Header | None
-) -> Message:
+) -> RawMessage:
     header = Header(msg_id=MsgId("x"), msg_type=msg_type, session="peer")
-    return Message(channel=channel, header=header, parent=parent, content=content)
+    message = Message(channel=channel, header=header, parent=parent, content=content)
+    return RawMessage.of(message)
 
 
 @pytest.fixture
@@ -131,8 +133,10 @@ async def connection_to(
         on_ready=recorder.on_ready,
         on_message=recorder.on_message,
     )
-    yield connection
-    connection.close()
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 async def test_a_kernel_without_a_welcome_is_asked_until_iopub_is_heard(
@@ -178,13 +182,37 @@ async def test_junk_and_forged_frames_are_counted_and_change_nothing(
         peer.publish_frames(to_frames(_message(Channel.IOPUB, "x", {}, None), Signer(b"other")))
         peer.publish_frames(_signed(peer, b"[" * 100_000, b"{}", b"{}", b"{}"))
         peer.publish_frames(_signed(peer, b'{"msg_type": 5}', b"{}", b"{}", b"{}"))
-        peer.publish_frames(_signed(peer, b'{"msg_type": "x"}', b"{}", b"{}", b"\xff\xfe\xfd"))
+        peer.publish_frames(_signed(peer, b'{"msg_type": "x"}', b"[1]", b"{}", b"{}"))
         peer.publish("stream", {"name": "stdout", "text": "good"}, None)
         await recorder.until(lambda: recorder.messages)
         assert connection.dropped == 8
         assert [message.content for message in recorder.messages] == [
             {"name": "stdout", "text": "good"}
         ]
+
+
+async def test_a_content_that_is_none_is_passed_on_undecoded(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    recorder = Recorder()
+    async with connection_to(peer, context, recorder) as connection:
+        peer.answer_info((await peer.asked_for(1)).header, over_iopub=True)
+        await recorder.ready()
+        peer.publish_frames(_signed(peer, b'{"msg_type": "x"}', b"{}", b"\xff", b"[" * 100_000))
+        await recorder.until(lambda: recorder.messages)
+        assert connection.dropped == 0
+        assert recorder.messages[0].parts[2:] == (b"\xff", b"[" * 100_000)
+
+
+async def test_a_message_of_a_client_goes_out_with_its_own_header_and_its_bytes(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    parts = (b'{ "msg_id" : "c1", "msg_type" : "x", "session" : "page" }', b"{}", b"{}", b"{ }")
+    async with connection_to(peer, context, Recorder()) as connection:
+        connection.send(RawMessage.read(Channel.SHELL, parts, (b"buffer",)))
+        asked = await peer.asked_for(2)
+        assert asked.parts == parts
+        assert asked.buffers == (b"buffer",)
 
 
 async def test_the_heartbeat_tells_a_kernel_from_a_silent_one(
@@ -205,7 +233,7 @@ async def test_a_request_is_signed_and_carries_our_session_and_a_date(
         connection.send(execute_request(MsgId("m1"), "1", allow_stdin=False))
         asked = await peer.asked_for(2)
         assert (asked.header.msg_id, asked.header.session) == ("m1", "ours")
-        assert asked.header.date.endswith("Z")
+        assert str(asked.header.date).endswith("Z")
 
 
 @pytest.mark.logs_error("told badly")
@@ -213,7 +241,7 @@ async def test_a_listener_that_fails_misses_that_message_only(
     peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
 ) -> None:
     class Bad(Recorder):
-        def on_message(self, message: Message) -> None:
+        def on_message(self, message: RawMessage) -> None:
             super().on_message(message)
             if len(self.messages) == 1:
                 raise RuntimeError("told badly")

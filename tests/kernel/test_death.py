@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kernel_gateway.messaging.facts import KernelInfo
-    from kernel_gateway.messaging.message import Message
+    from kernel_gateway.messaging.raw import RawMessage
     from tests.shared.kernels import Bench, Started
 
 WORDY = Path(__file__).with_name("wordy_kernel.py")
@@ -125,7 +125,7 @@ async def test_a_listener_that_fails_at_the_death_does_not_hide_it(bench: Bench)
     class Bad:
         def on_ready(self, info: KernelInfo) -> None: ...
 
-        def on_message(self, message: Message) -> None: ...
+        def on_message(self, message: RawMessage) -> None: ...
 
         def on_dead(self, exit: KernelExit) -> None:  # noqa: A002
             raise RuntimeError("told badly")

@@ -13,7 +13,8 @@ from uuid import uuid4
 
 from kernel_gateway.kernels.kernel import Generation, KernelExit, KernelId, LaunchRequest
 from kernel_gateway.messaging.facts import Idle, KernelInfo, Replied, Stream, fact_of
-from kernel_gateway.messaging.message import Channel, Message, MsgId, Request, execute_request
+from kernel_gateway.messaging.message import Channel, MsgId, Request, execute_request
+from kernel_gateway.messaging.raw import RawMessage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,27 +32,27 @@ class Recorder:
     """A `KernelListener` that keeps everything in order; `until` waits for what is to come."""
 
     def __init__(self) -> None:
-        self.told: list[KernelInfo | Message | KernelExit] = []
+        self.told: list[KernelInfo | RawMessage | KernelExit] = []
         self._changed = asyncio.Event()
 
     def on_ready(self, info: KernelInfo) -> None:
         self._tell(info)
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: RawMessage) -> None:
         self._tell(message)
 
     def on_dead(self, how: KernelExit) -> None:
         self._tell(how)
 
     @property
-    def messages(self) -> list[Message]:
-        return [told for told in self.told if isinstance(told, Message)]
+    def messages(self) -> list[RawMessage]:
+        return [told for told in self.told if isinstance(told, RawMessage)]
 
     @property
     def exits(self) -> list[KernelExit]:
         return [told for told in self.told if isinstance(told, KernelExit)]
 
-    def of(self, msg_id: MsgId) -> list[Message]:
+    def of(self, msg_id: MsgId) -> list[RawMessage]:
         return [message for message in self.messages if message.parent_id == msg_id]
 
     def facts(self, msg_id: MsgId) -> list[Fact]:
@@ -92,14 +93,14 @@ class Recorder:
         await self.until(lambda: {Replied, Idle} <= kinds())
         return self.reply(msg_id)
 
-    async def message(self, msg_type: str, parent: MsgId) -> Message:
-        def found() -> list[Message]:
-            return [m for m in self.of(parent) if m.header.msg_type == msg_type]
+    async def message(self, msg_type: str, parent: MsgId) -> RawMessage:
+        def found() -> list[RawMessage]:
+            return [m for m in self.of(parent) if m.msg_type == msg_type]
 
         await self.until(found)
         return found()[0]
 
-    def _tell(self, what: KernelInfo | Message | KernelExit) -> None:
+    def _tell(self, what: KernelInfo | RawMessage | KernelExit) -> None:
         self.told.append(what)
         self._changed.set()
 

@@ -143,9 +143,9 @@ class Outside:
         self.folder = folder
         self.database = folder / "gateway.db"
 
-    def rows(self, query: str) -> list[Any]:
+    def rows(self, query: str, *values: object) -> list[Any]:
         with closing(sqlite3.connect(self.database)) as connection:
-            return connection.execute(query).fetchall()
+            return connection.execute(query, values).fetchall()
 
     def count(self, table: str) -> int:
         number: int = self.rows(f"SELECT count(*) FROM {table}")[0][0]

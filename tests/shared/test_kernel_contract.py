@@ -25,7 +25,15 @@ from kernel_gateway.messaging.facts import (
     Stream,
     fact_of,
 )
-from kernel_gateway.messaging.message import Channel, MsgId, input_reply
+from kernel_gateway.messaging.message import (
+    Channel,
+    MsgId,
+    Request,
+    execute_request,
+    input_reply,
+    kernel_info_request,
+)
+from kernel_gateway.messaging.raw import RawMessage
 from tests.shared.kernels import Bench, Python, Script
 
 if TYPE_CHECKING:
@@ -251,6 +259,63 @@ async def test_what_is_sent_to_a_dead_kernel_runs_nowhere(bench: Bench) -> None:
     assert second.recorder.of(lost) == second.recorder.of(also_lost) == []
     assert isinstance(first.recorder.told[-1], KernelExit)
     await second.kernel.kill()
+
+
+def of_a_client(request: Request) -> RawMessage:
+    """As a client of its own would have sent it."""
+    return RawMessage.of(request.stamped(session="page", date="2026-01-02T03:04:05.000678Z"))
+
+
+async def test_a_request_of_ours_is_answered_with_the_session_of_the_kernel(bench: Bench) -> None:
+    started = await bench.ready()
+    msg_id = await started.run(bench.dialect.prints("x"))
+    parents = [message.parent for message in started.recorder.of(msg_id)]
+    assert {parent.session for parent in parents if parent} == {started.kernel.session}
+    assert started.kernel.session not in {"", "page"}
+    await started.kernel.kill()
+
+
+async def test_a_message_of_a_client_is_answered_with_its_own_header_as_the_parent(
+    bench: Bench,
+) -> None:
+    started = await bench.ready()
+    request = execute_request(MsgId("own"), bench.dialect.asks("Who? "), allow_stdin=True)
+    started.kernel.send(of_a_client(request))
+    prompt = await started.recorder.message("input_request", MsgId("own"))
+    answer = input_reply(MsgId("answer"), "Ada", parent=prompt.header)
+    started.kernel.send(of_a_client(answer))
+    await started.recorder.ended(MsgId("own"))
+    told = started.recorder.of(MsgId("own"))
+    assert {(m.parent.session, m.parent.msg_type) for m in told if m.parent} == {
+        ("page", "execute_request")
+    }
+    assert {message.channel for message in told} == {Channel.SHELL, Channel.IOPUB, Channel.STDIN}
+    assert started.recorder.stdout(MsgId("own")) == "Ada\n"
+    await started.kernel.kill()
+
+
+async def test_two_clients_may_choose_one_id(bench: Bench) -> None:
+    started = await bench.ready()
+    ours = started.ask(Channel.CONTROL)
+    await started.recorder.message("kernel_info_reply", ours)
+    started.kernel.send(of_a_client(kernel_info_request(ours, Channel.CONTROL)))
+
+    def sessions() -> list[str]:
+        replies = [m for m in started.recorder.of(ours) if m.msg_type == "kernel_info_reply"]
+        return [reply.parent.session for reply in replies if reply.parent]
+
+    await started.recorder.until(lambda: len(sessions()) == 2)
+    assert sessions() == [started.kernel.session, "page"]
+    await started.kernel.kill()
+
+
+async def test_a_message_of_a_client_that_comes_while_it_starts_is_kept(bench: Bench) -> None:
+    started = bench.launch()
+    code = bench.dialect.prints("early")
+    started.kernel.send(of_a_client(execute_request(MsgId("own"), code, allow_stdin=False)))
+    await started.recorder.ended(MsgId("own"))
+    assert started.recorder.stdout(MsgId("own")) == "early\n"
+    await started.kernel.kill()
 
 
 async def test_an_unknown_kernelspec_is_named(bench: Bench) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from traitlets import TraitError
@@ -13,21 +14,34 @@ from traitlets.config import Config, Configurable
 from kernel_gateway import config
 from kernel_gateway.config import CLASSES, Settings, read_settings
 from kernel_gateway.errors import Refused
-from kernel_gateway.execution.settings import EngineSettings
+from kernel_gateway.execution.settings import CullingSettings, EngineSettings
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.runs.log import LogLimits
 from kernel_gateway.store.settings import StoreSettings
-from kernel_gateway.web.settings import BackendAISettings, WebSettings
+from kernel_gateway.web.settings import (
+    BackendAISettings,
+    ChannelSettings,
+    OriginSettings,
+    TlsSettings,
+    WebSettings,
+)
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_OF_CHANNELS = {"absence_s", "absent_clients", "max_cells", "max_clients", "spool_bytes"}
 
 #: Settings, the class whose traits they come from, and what comes from elsewhere.
 PAIRS: list[tuple[type[Any], type[Configurable], set[str]]] = [
-    (WebSettings, config.Web, {"backendai", "owner", "show_token"}),
+    (WebSettings, config.Web, {"backendai", "channels", "origins", "owner", "show_token", "tls"}),
+    (OriginSettings, config.Web, set()),
+    (TlsSettings, config.Web, set()),
     (BackendAISettings, config.BackendAI, set()),
     (KernelSettings, config.Kernels, set()),
-    (EngineSettings, config.Runs, {"languages", "images", "log", "sessions_dir"}),
+    (ChannelSettings, config.Channels, set()),
+    (
+        EngineSettings,
+        config.Runs,
+        {"languages", "images", "log", "sessions_dir", "culling", *_OF_CHANNELS},
+    ),
+    (CullingSettings, config.Culling, set()),
     (LogLimits, config.Runs, set()),
     (StoreSettings, config.Store, {"folder"}),
 ]
@@ -55,6 +69,12 @@ def test_each_setting_has_a_trait(
 ) -> None:
     missing = {field.name for field in fields(settings)} - set(traits.class_traits(config=True))
     assert missing == elsewhere
+
+
+def test_settings_of_the_engine_that_concern_channels_are_traits_of_theirs() -> None:
+    assert set(config.Channels.class_trait_names(config=True)) >= _OF_CHANNELS
+    assert 7 == read("Channels.max_cells = 7").engine.max_cells
+    assert 9.0 == read("Channels.ping_s = 9").web.channels.ping_s
 
 
 @pytest.mark.parametrize("traits", CLASSES)
@@ -88,6 +108,34 @@ def test_values_reach_their_settings(tmp_path: Path) -> None:
     assert read("Languages.images = {'a': 'c'}").engine.images == {"a": "c"}
     language = read("Languages.languages = {'python': {'kernelspec': 'x'}}").engine.languages[0]
     assert (language.name, language.kernelspec) == ("python", "x")
+
+
+def test_values_of_the_door_reach_their_settings(tmp_path: Path) -> None:
+    assert "/gw" == read("Web.base_url = 'gw/'").web.base_url
+    assert tmp_path / "s" == read(f"Web.sock = '{tmp_path}/s'").web.sock
+    assert 0o660 == read("Web.sock_mode = '0660'").web.sock_mode
+    assert {"ada": "of-ada"} == read("Web.owner_tokens = {'ada': 'of-ada'}").web.owner_tokens
+    assert (Path("/c"),) == read("Web.allowed_working_dirs = ['/c']").web.allowed_working_dirs
+    assert TlsSettings(certfile=Path("/c.pem")) == read("Web.certfile = '/c.pem'").web.tls
+    assert Path("~").expanduser() / "k" == read("Web.keyfile = '~/k'").web.tls.keyfile
+    assert ("*",) == read("Web.allow_origin = ['*']").web.origins.allow_origin
+    assert 60 == read("Web.max_age_s = 60").web.origins.max_age_s
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("Web.sock_mode = 'rw'", "sock_mode"),
+        ("Web.sock_mode = '0x1'", "sock_mode"),
+        ("Web.base_url = 'http://x/gw'", "base_url"),
+        ("Web.allow_origin_pat = '('", "allow_origin_pat"),
+        ("Web.owner_tokens = {'ada': ''}", "may not be empty"),
+        ("Web.owner_tokens = {'ada': 'x', 'alan': 'x'}", "the same"),
+    ],
+)
+def test_a_door_that_cannot_be_is_refused(line: str, told: str) -> None:
+    with pytest.raises(Refused, match=told):
+        read(line)
 
 
 @pytest.mark.parametrize(

@@ -68,12 +68,14 @@ class BackendAIHandler(Handler):
         self.take_over()
         try:
             self.door.hosts.check(self.request.host)
+            if self.is_preflight():
+                return
             caller = await self._who_calls()
             versions.check_version(self._version())
-            self._count()
-            self.check_owner(self.get_query_argument("owner_access_key", None))
+            self._count(caller)
             self._override_method()
             self.admit(caller)
+            self.check_owner(self.get_query_argument("owner_access_key", None))
         except GatewayError as fault:
             self.turn_away(fault)
 
@@ -143,8 +145,9 @@ class BackendAIHandler(Handler):
         headers = self.request.headers
         return headers.get(f"X-BackendAI-{name}") or headers.get(f"X-Sorna-{name}", "")
 
-    def _count(self) -> None:
-        key = f"key {self.access_key}" if self.access_key is not None else "token"
+    def _count(self, caller: Caller) -> None:
+        signed = self.access_key is not None
+        key = f"key {self.access_key}" if signed else f"token of {caller.owner}"
         self._calls_left = 0  # where there is none left, too
         try:
             self._calls_left = self.desk.quota.take(key, asyncio.get_running_loop().time())
@@ -155,7 +158,7 @@ class BackendAIHandler(Handler):
 
     def check_owner(self, access_key: str | None) -> None:
         """Raises `AdminsOnly`: nobody here acts for somebody else."""
-        own = self.access_key if self.access_key is not None else self.door.settings.owner
+        own = self.access_key if self.access_key is not None else self.owner
         if access_key and access_key != own:
             raise AdminsOnly("owner_access_key is for administrators; leave it out.")
 

@@ -47,6 +47,7 @@ PROBLEMS: Mapping[type[GatewayError], Problem] = {
         400, "invalid-auth-params", "Missing or invalid authorization parameters."
     ),
     errors.HostRefused: Problem(403, "generic-forbidden", "Forbidden operation."),
+    errors.OriginRefused: Problem(403, "generic-forbidden", "Forbidden operation."),
     errors.AdminsOnly: Problem(403, "generic-forbidden", "Forbidden operation."),
     errors.KernelNotFound: NO_SESSION,
     errors.SessionNotFound: NO_SESSION,

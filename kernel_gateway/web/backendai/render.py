@@ -37,6 +37,7 @@ _STATUS = {
     KernelState.IDLE: "RUNNING",
     KernelState.BUSY: "RUNNING",
     KernelState.RESTARTING: "RESTARTING",
+    KernelState.AUTORESTARTING: "RESTARTING",
     KernelState.DEAD: "ERROR",
 }
 

@@ -41,11 +41,11 @@ ROUTES: list[tuple[str, type[RequestHandler]]] = [
 
 
 def routes(door: Door) -> list[Rule | tuple[str, type[RequestHandler], dict[str, Any]]]:
-    """For the application, at the root and below the base path."""
+    """For the application, at the base URL and below the base path."""
     settings = door.settings.backendai
     desk = Desk(Quota(settings.rate_limit), settings.keep_alive_s)
     base = settings.base_path.strip("/")
-    prefix = f"(?:/{re.escape(base)})?" if base else ""
+    prefix = re.escape(door.settings.base_url) + (f"(?:/{re.escape(base)})?" if base else "")
     return [
         (rf"{prefix}/?", sessions.Probe, {"door": door}),
         *((prefix + route, handler, {"door": door, "desk": desk}) for route, handler in ROUTES),

@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import replace
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel_gateway.messaging.strict_json import encode
@@ -14,9 +15,11 @@ from kernel_gateway.web import render, schemas
 from kernel_gateway.web.handler import JupyterHandler
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
+    from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.service import KernelRequest
+    from kernel_gateway.web.settings import WebSettings
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +37,9 @@ class Kernels(JupyterHandler):
 
     async def on_post(self) -> None:
         settings = self.door.settings
-        request = schemas.kernel_request(
-            self.body(),
-            allowed_env=settings.allowed_env,
-            max_start_limit_s=settings.max_start_limit_s,
-        )
-        kernel = await self.service.create_kernel(self.owner, await _in_a_folder(request))
-        self.set_header("Location", f"/api/kernels/{kernel.id}")
+        request = await asked_kernel(self.body(), settings)
+        kernel = await self.service.create_kernel(self.owner, request)
+        self.set_header("Location", f"{settings.base_url}/api/kernels/{kernel.id}")
         self.answer(render.kernel_json(kernel), HTTPStatus.CREATED)
 
 
@@ -75,13 +74,31 @@ ROUTES = [
 ]
 
 
-async def _in_a_folder(request: KernelRequest) -> KernelRequest:
-    """Lab asks for the folder of its notebook, which need not exist on our machine."""
-    if request.cwd is None or await asyncio.to_thread(_may_enter, request.cwd):
+async def asked_kernel(body: Mapping[str, Json], settings: WebSettings) -> KernelRequest:
+    """Of a body with `name` and `env`, as far as it is honoured here. Raises `InvalidField`."""
+    request = schemas.kernel_request(
+        body,
+        allowed_env=settings.allowed_env,
+        max_start_limit_s=settings.max_start_limit_s,
+    )
+    if request.cwd is None:
         return request
-    log.warning("KERNEL_WORKING_DIR %r is no folder here: the default one is used", request.cwd)
-    return replace(request, cwd=None)
+    # Lab asks for the folder of its notebook, which need not exist on our machine.
+    folder = await asyncio.to_thread(_folder, request.cwd, settings.allowed_working_dirs)
+    if folder is None:
+        log.warning("KERNEL_WORKING_DIR %r is not used, but the default folder", str(request.cwd))
+    return replace(request, cwd=folder)
 
 
-def _may_enter(folder: Path) -> bool:
-    return folder.is_absolute() and folder.is_dir() and os.access(folder, os.X_OK)
+def _folder(asked: Path, allowed: Sequence[Path]) -> Path | None:
+    """None: it is not there, or not one that may be used."""
+    if not asked.is_absolute() or not os.path.isdir(asked) or not os.access(asked, os.X_OK):
+        return None
+    if not allowed:
+        return asked
+    real = _real(asked)  # which a link that is changed now leads nowhere else
+    return real if any(real.is_relative_to(_real(root)) for root in allowed) else None
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))

@@ -1,4 +1,4 @@
-"""`/api/runs/{id}`: how a run stands, its input and its cancellation."""
+"""`/api/runs`: which runs there are, how each stands, its input and its cancellation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from kernel_gateway.web import render, schemas
 from kernel_gateway.web.handler import Handler
 
 if TYPE_CHECKING:
+    from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.service import RunInfo
+
+
+class Runs(Handler):
+    async def on_get(self) -> None:
+        query = schemas.run_query(self.request.query_arguments)
+        page = await self.held(self.service.runs(self.owner, query))
+        base = self.door.settings.base_url
+        items: list[Json] = [render.run_json(info, base) for info in page.runs]
+        self.answer({"items": items, "next": None if page.next is None else str(page.next)})
 
 
 class RunHandler(Handler):
@@ -33,7 +43,7 @@ class Run(RunHandler):
         if self.check_etag_header():
             self.set_status(HTTPStatus.NOT_MODIFIED)
             return
-        self.answer(render.run_json(info))
+        self.answer(render.run_json(info, self.door.settings.base_url))
 
 
 class Input(RunHandler):
@@ -60,10 +70,12 @@ class Cancel(RunHandler):
             kernel_id=self.named_kernel(),
         )
         over = info.view.state is RunState.FINISHED
-        self.answer(render.run_json(info), HTTPStatus.OK if over else HTTPStatus.ACCEPTED)
+        model = render.run_json(info, self.door.settings.base_url)
+        self.answer(model, HTTPStatus.OK if over else HTTPStatus.ACCEPTED)
 
 
 ROUTES = [
+    (r"/api/runs", Runs),
     (r"/api/runs/([^/]+)", Run),
     (r"/api/runs/([^/]+)/input", Input),
     (r"/api/runs/([^/]+)/cancel", Cancel),

@@ -15,6 +15,8 @@ from kernel_gateway.errors import RunNotFound
 from kernel_gateway.execution.local import LocalService
 from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.kernels.fake import FakeBehaviour, FakeKernel, FakeLauncher
+from kernel_gateway.messaging.message import MsgId, execute_request
+from kernel_gateway.messaging.raw import RawMessage
 from kernel_gateway.runs.events import Instant
 from kernel_gateway.service import (
     Answer,
@@ -24,6 +26,7 @@ from kernel_gateway.service import (
     ExecuteMode,
     KernelRequest,
     Owner,
+    Parting,
     RunId,
     SessionRequest,
     SessionView,
@@ -175,6 +178,24 @@ class Bench:
     async def ended(self, kernel_id: str, run_id: str) -> Answer:
         """The rest of the run, in one answer."""
         return await self.call(kernel_id, run_id=run_id, mode="continue", wait_s=HANG_LIMIT_S)
+
+
+class Client:
+    """Of a kernel's channels: it sends cells, and takes nothing."""
+
+    def __init__(self, bench: Bench, kernel_id: str) -> None:
+        self.link = bench.service.channels(ME, kernel_id, self)
+
+    def on_news(self) -> None:
+        pass
+
+    def on_parted(self, why: Parting) -> None:
+        pass
+
+    def execute(self, code: str, msg_id: str) -> None:
+        request = execute_request(MsgId(msg_id), code, allow_stdin=True)
+        message = request.stamped(session="its own", date="2026-01-01T00:00:00Z")
+        self.link.pass_on(RawMessage.of(message))
 
 
 def text(answer: Answer, stream: str = "stdout") -> str:

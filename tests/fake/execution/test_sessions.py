@@ -275,7 +275,7 @@ async def test_ready_means_ready_also_while_a_kernel_that_dies_again_and_again_h
         assert count == bench.kernel.generation
         await bench.kernel.kill()
         await bench.kernel.wait_dead()
-    await bench.until_kernel(made.id, "restarting")
+    await bench.until_kernel(made.id, "autorestarting")
     ready = asyncio.create_task(bench.service.kernel_ready(ME, made.id))
     await asyncio.sleep(0)
     assert not ready.done()
@@ -395,6 +395,7 @@ async def test_the_first_completion_is_made_warm_when_nobody_waits(bench: Bench)
 async def test_the_log_of_a_session_is_the_end_of_all_its_runs(bench: Bench) -> None:
     made = await bench.a_session("main")
     await bench.run(made.id, "print one\nstderr two\nresult 2")
+    bench.clock.advance(0.1)
     await bench.run(made.id, "print three")
     assert "one\ntwo\n2\nthree\n" == await bench.service.session_log(ME, "main", limit_chars=1000)
     assert "\n2\nthree\n" == await bench.service.session_log(ME, "main", limit_chars=9)

@@ -40,6 +40,7 @@ class Gateway:
         self.store = store
         self.launcher = launcher
         self.port = server.port
+        self.url = server.url
         self._client = SimpleAsyncHTTPClient(force_instance=True, max_clients=100)
 
     def close(self) -> None:
@@ -135,14 +136,19 @@ def run_path(run_id: str, rest: str = "") -> str:
 
 @asynccontextmanager
 async def running_gateway(
-    folder: Path, settings: WebSettings | None = None
+    folder: Path,
+    settings: WebSettings | None = None,
+    launcher: FakeLauncher | None = None,
+    **limits: Any,
 ) -> AsyncIterator[Gateway]:
+    """`limits`: of the engine."""
     settings = settings or WebSettings(token=TOKEN, port=0)
     store = await Store.open(StoreSettings(folder=folder))
-    launcher = FakeLauncher()
-    service = LocalService(launcher, store, EngineSettings(sessions_dir=folder / "sessions"))
+    launcher = launcher or FakeLauncher()
+    engine = EngineSettings(sessions_dir=folder / "sessions", **limits)
+    service = LocalService(launcher, store, engine)
     await service.start()
-    server = Server(settings)
+    server = await asyncio.to_thread(Server, settings)
     application = make_application(service, settings, version="1.2.3", calls=Calls(), keys=service)
     server.serve(application)
     gateway = Gateway(server, service, launcher, store)

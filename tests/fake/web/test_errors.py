@@ -22,7 +22,15 @@ JUPYTER = [
     ("DELETE", "/api/kernels/none"),
     ("POST", "/api/kernels/none/interrupt"),
     ("POST", "/api/kernels/none/restart"),
-    ("GET", "/api/kernels/none/channels"),
+    ("GET", "/api/kernels/none/sub/route"),
+    ("GET", "/api/kernelspecs"),
+    ("GET", "/api/kernelspecs/none"),
+    ("GET", "/api/kernelspecs/none/sub"),
+    ("GET", "/kernelspecs/none/logo-64x64.png"),
+    ("GET", "/kernelspecs/none"),
+    ("GET", "/api/status"),
+    ("GET", "/api/status/sub"),
+    ("GET", "/api/me"),
 ]
 OURS = [
     ("GET", "/healthz"),
@@ -38,6 +46,8 @@ OURS = [
 ALL = JUPYTER + OURS
 WITH_BODY = [("POST", "/api/kernels")] + [(v, p) for v, p in OURS if v == "POST" and p != "/"]
 
+THERE = {"/api", "/api/kernels", "/api/kernelspecs", "/api/status", "/api/me", "/healthz"}
+
 CHANGING = [(verb, path) for verb, path in ALL if verb != "GET" and path != "/"]
 
 
@@ -46,7 +56,7 @@ def check_shape(path: str, answer: Any) -> None:
     assert answer.headers["Content-Type"] == "application/json"
     assert isinstance(body["error"]["code"], str)
     assert body["error"]["message"]
-    if path.startswith("/api/kernels") and not path.endswith("/execute"):
+    if path in {one for _, one in JUPYTER}:
         assert set(body) == {"message", "reason", "error"}
         assert body["message"] == body["error"]["message"]
     elif path != "/api":
@@ -113,10 +123,23 @@ async def test_no_page_of_another_site_can_change_anything(
             query,
             body=b"{}",
             token=None,
-            headers={"Content-Type": kind, "Origin": "https://evil.example"},
+            headers={"Content-Type": kind},
         )
         assert (answer.status, answer.error["code"]) == (415, "json_needed")
         assert "Authorization" in answer.error["message"]
+    assert gateway.launcher.kernels == []
+
+
+@pytest.mark.parametrize(("verb", "path"), CHANGING)
+async def test_a_page_that_says_it_is_of_another_origin_can_change_nothing(
+    gateway: Gateway, verb: str, path: str
+) -> None:
+    from_there = {**JSON, "Origin": "https://evil.example"}
+    query = f"{path}?token=s3cret-t%C3%B6k%C3%A9n"
+    for target, token in ((path, TOKEN), (query, None)):
+        answer = await gateway.call(verb, target, body=b"{}", token=token, headers=from_there)
+        assert (answer.status, answer.error["code"]) == (403, "origin_refused")
+        check_shape(path, answer)
     assert gateway.launcher.kernels == []
 
 
@@ -147,7 +170,7 @@ async def test_what_does_not_exist_is_told_in_json(gateway: Gateway, verb: str, 
     answer = await gateway.call(verb, path, body=b"{}" if verb == "POST" else None, headers=JSON)
     if answer.status >= 400:
         check_shape(path, answer)
-    expected = {200, 201} if path in ("/api", "/api/kernels", "/healthz") else {404, 422}
+    expected = {200, 201} if path in THERE else {404, 422}
     assert answer.status in expected
 
 
@@ -155,7 +178,7 @@ async def test_what_does_not_exist_is_told_in_json(gateway: Gateway, verb: str, 
 async def test_a_wrong_verb_is_405_and_told_the_right_one(
     gateway: Gateway, verb: str, path: str
 ) -> None:
-    if path in ("/no/such/route", "/", "/api/kernels/none/channels"):
+    if path in ("/no/such/route", "/", "/kernelspecs/none") or "/sub" in path:
         return
     for wrong in ("PUT", "PATCH", "OPTIONS", "HEAD", "TRACE", "PREPARE"):
         answer = await gateway.call(wrong, path)

@@ -163,6 +163,7 @@ def test_a_kernel_that_died_tells_why() -> None:
         "execution_state": "dead",
         "connections": 0,
         "generation": 2,
+        "isolation": "none",
         "queue_length": 0,
         "owner": "local",
         "reason": "It died.",

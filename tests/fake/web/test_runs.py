@@ -272,3 +272,42 @@ async def test_queries_are_checked(gateway: Gateway, rest: str, query: str, fiel
     answer = await gateway.get(f"/api/runs/r{rest}?{query}")
     assert answer.status == 422
     assert answer.error["field"] == field
+
+
+# -- the list --------------------------------------------------------------------------------------
+
+
+async def test_runs_are_listed_by_pages(gateway: Gateway) -> None:
+    kernel_id = await gateway.new_kernel()
+    for name in ("a", "b", "c"):
+        await gateway.query(kernel_id, "print x", runId=name)
+    first = (await gateway.get(f"/api/runs?kernel={kernel_id}&limit=2")).json
+    assert ["c", "b"] == [run["id"] for run in first["items"]]
+    assert RUN_FIELDS == set(first["items"][0])
+    second = (await gateway.get(f"/api/runs?limit=2&cursor={first['next']}")).json
+    assert (["a"], None) == ([run["id"] for run in second["items"]], second["next"])
+
+
+async def test_a_kernel_that_nobody_knows_has_no_runs(gateway: Gateway) -> None:
+    answer = await gateway.get("/api/runs?kernel=nobody&state=finished&outcome=ok")
+    assert (200, {"items": [], "next": None}) == (answer.status, answer.json)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=many", "limit"),
+        ("cursor=17", "cursor"),
+        ("cursor=nan_5fac", "cursor"),
+        ("state=asleep", "state"),
+        ("outcome=good", "outcome"),
+        ("kernel=%00", "kernel"),
+    ],
+)
+async def test_a_bad_parameter_of_the_list_is_named(
+    gateway: Gateway, query: str, field: str
+) -> None:
+    answer = await gateway.get(f"/api/runs?{query}")
+    assert (422, [field]) == (answer.status, list(answer.error["fields"]))

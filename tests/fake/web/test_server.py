@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,7 +84,7 @@ async def test_code_above_its_limit_is_413_by_name(tmp_path: Path) -> None:
 async def test_code_of_many_megabytes_is_run(gateway: Gateway) -> None:
     kernel_id = await gateway.new_kernel()
     text = "x" * 20_000_000
-    result = await gateway.query(kernel_id, f"late {text}\nprint ok")
+    result = await gateway.query(kernel_id, f"late {text}\nprint ok", options={"wait": 60})
     assert result["console"] == [["stdout", "ok\n"]]
 
 
@@ -97,14 +99,32 @@ async def test_code_of_many_megabytes_is_run(gateway: Gateway) -> None:
         EXECUTE + b"Content-Length: -1\r\n\r\n",
         EXECUTE + b"Transfer-Encoding: gzip\r\n\r\n",
         EXECUTE + b"X: " + b"y" * 100_000 + b"\r\n\r\n",
+        EXECUTE + b"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
+        EXECUTE + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+        EXECUTE + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+        EXECUTE + b"Content-Length: 1_0\r\n\r\n0123456789",
+        EXECUTE + b"X: y\r\n" * 20_000 + b"\r\n",
+        EXECUTE + b"X : y\r\n\r\n",
+        EXECUTE + b"X: a\0b\r\n\r\n",
+        EXECUTE + b"Host: evil.example\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET http://evil.example/api HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n",
+        b"GET /api HTTP/9.9\r\nHost: localhost\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\0" * 5000 + b"\r\n\r\n",
+        b"\xff" * 100_000,
+        b"\r\n" * 50_000,
         b"GET /api HTTP/1.1\r\n\r\n",  # no Host
     ],
 )
 async def test_what_is_no_request_is_closed_and_nobody_else_harmed(
-    gateway: Gateway, data: bytes
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, data: bytes
 ) -> None:
+    caplog.set_level(logging.INFO)
     answer = await gateway.raw(data)
     assert answer == b"" or 400 <= status_of(answer) < 500
+    assert 1 >= len(caplog.records)
     assert (await gateway.get("/api")).status == 200
 
 
@@ -113,6 +133,22 @@ async def test_a_request_that_never_ends_is_closed(tmp_path: Path) -> None:
     async with running_gateway(tmp_path, settings) as gateway:
         assert await gateway.raw(b"GET /api HTTP/1.1\r\nHost: localhost\r\nX: ") == b""
         assert await gateway.raw(EXECUTE + IS_JSON + b"Content-Length: 9\r\n\r\n{") == b""
+
+
+async def test_a_head_that_drips_is_closed_in_the_same_time(tmp_path: Path) -> None:
+    settings = WebSettings(token=TOKEN, port=0, header_timeout_s=0.1)
+    async with running_gateway(tmp_path, settings) as gateway:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"GET /api HTTP/1.1\r\nHost: localhost\r\nX: ")
+        with suppress(ConnectionError):
+            while not reader.at_eof() and reader.exception() is None:
+                writer.write(b"y")  # it never falls silent
+                await writer.drain()
+                await asyncio.sleep(0)
+        assert 200 == (await gateway.get("/api")).status
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_many_idle_connections_stop_nobody(gateway: Gateway) -> None:

@@ -22,7 +22,7 @@ from tests.shared.programs import needs
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from kernel_gateway.messaging.message import Message
+    from kernel_gateway.messaging.raw import RawMessage
     from tests.shared.kernels import Recorder, Started
 
 SPECS = Path(__file__).parents[3] / "kernelspec"
@@ -114,7 +114,7 @@ class Shell:
         self.kernel.send(request)
         return msg_id
 
-    def _asked(self, msg_id: MsgId) -> list[Message]:
+    def _asked(self, msg_id: MsgId) -> list[RawMessage]:
         return [m for m in self.recorder.of(msg_id) if m.header.msg_type == "input_request"]
 
 

@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 
 from kernel_gateway.command_kernel.wire import Unreadable, Wire
 from kernel_gateway.messaging.message import Channel, MsgId, execute_request
+from kernel_gateway.messaging.raw import RawMessage
 from kernel_gateway.messaging.wire import Signer, from_frames, to_frames
 
 KEY = b"secret"
 SIGNER = Signer(KEY)
-REQUEST = execute_request(MsgId("m1"), "echo é", allow_stdin=True).stamped(session="s", date="d")
+REQUEST = RawMessage.of(
+    execute_request(MsgId("m1"), "echo é", allow_stdin=True).stamped(session="s", date="d")
+)
 
 
 def test_it_reads_what_the_gateway_writes() -> None:

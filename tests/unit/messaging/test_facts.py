@@ -27,6 +27,7 @@ TYPES = (
     "error",
     "input_request",
     "execute_reply",
+    "complete_reply",
     "kernel_info_reply",
     "iopub_welcome",
 )
@@ -49,6 +50,9 @@ FIELDS = (
     "protocol_version",
     "language_info",
     "banner",
+    "matches",
+    "cursor_start",
+    "cursor_end",
 )
 
 
@@ -125,6 +129,12 @@ def test_each_message_means_what_the_protocol_says() -> None:
             {"status": "error", "ename": "E", "evalue": "e", "traceback": ["a"]},
             facts.Replied("error", None, "E", "e", ("a",)),
         ),
+        (
+            "complete_reply",
+            {"matches": ["print", 1], "cursor_start": 2, "cursor_end": 4},
+            facts.Completions(("print",), 2, 4),
+        ),
+        ("complete_reply", {"status": "error"}, facts.Completions((), 0, 0)),
         (
             "kernel_info_reply",
             {"implementation": "x", "protocol_version": "5.4", "language_info": {"name": "y"}},

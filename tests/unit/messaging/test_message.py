@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 
@@ -12,6 +14,7 @@ from kernel_gateway.messaging.message import (
     Header,
     Message,
     MsgId,
+    complete_request,
     execute_request,
     input_reply,
     interrupt_request,
@@ -19,6 +22,9 @@ from kernel_gateway.messaging.message import (
     shutdown_request,
 )
 from tests.unit.messaging.strategies import HEADERS, LOOSE_JSON
+
+if TYPE_CHECKING:
+    from kernel_gateway.messaging.strict_json import Json
 
 ID = MsgId("m1")
 
@@ -31,6 +37,12 @@ def test_a_header_comes_back_with_all_that_was_in_it(header: Header) -> None:
 def test_old_kernels_omit_most_of_a_header() -> None:
     header = Header.of({"msg_type": "status"})
     assert ("", "", PROTOCOL_VERSION) == (header.msg_id, header.session, header.version)
+
+
+def test_a_date_may_be_a_number() -> None:
+    """jupyter_server's client sends seconds, and its notebooks are to run, too."""
+    raw: dict[str, Json] = {"msg_id": "m1", "msg_type": "x", "date": 1_767_323_045.5}
+    assert raw["date"] == Header.of(raw).as_json()["date"]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +105,12 @@ def test_who_asks_for_it_gets_another_execute_request() -> None:
     assert (False, False, True) == tuple(
         request.content[name] for name in ("allow_stdin", "store_history", "stop_on_error")
     )
+
+
+def test_what_could_stand_at_a_place_is_asked_for_by_characters() -> None:
+    request = complete_request(ID, "😀.a", 3)
+    assert (Channel.SHELL, "complete_request") == (request.channel, request.msg_type)
+    assert {"code": "😀.a", "cursor_pos": 3} == request.content
 
 
 def test_the_other_requests_go_where_the_kernel_expects_them() -> None:

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from kernel_gateway.errors import MalformedMessage
 from kernel_gateway.messaging.message import Channel, Header, Message, MsgId
+from kernel_gateway.messaging.raw import RawMessage
 from kernel_gateway.messaging.websocket import (
     V1_PROTOCOL,
     from_legacy,
     from_v1,
-    join_v1,
     to_legacy,
     to_v1,
 )
-from kernel_gateway.messaging.wire import Signer, to_frames
+from kernel_gateway.messaging.wire import Signer, from_frames, to_frames
 from tests.unit.messaging.strategies import MESSAGES
 
 if TYPE_CHECKING:
@@ -90,6 +90,16 @@ def write_legacy(parts: list[bytes]) -> bytes:
     return b"".join(number.to_bytes(4, "big") for number in table) + b"".join(parts)
 
 
+def v1_of(message: Message) -> bytes:
+    return b"".join(to_v1(RawMessage.of(message)))
+
+
+def legacy_of(message: Message) -> str | bytes:
+    """As it is sent."""
+    frame, is_text = to_legacy(RawMessage.of(message))
+    return frame.decode() if is_text else frame
+
+
 def parts_of(message: Message) -> list[bytes]:
     names = ("header", "parent_header", "metadata", "content")
     return [json.dumps(raw(message)[name]).encode() for name in names]
@@ -100,17 +110,17 @@ def parts_of(message: Message) -> list[bytes]:
 
 @given(MESSAGES)
 def test_a_message_comes_back_from_v1(message: Message) -> None:
-    assert message == from_v1(to_v1(message))
+    assert message == from_v1(v1_of(message)).decoded()
 
 
 @given(MESSAGES)
 def test_a_message_comes_back_from_the_legacy_framing(message: Message) -> None:
-    assert message == from_legacy(to_legacy(message))
+    assert message == from_legacy(legacy_of(message)).decoded()
 
 
 @given(MESSAGES)
 def test_v1_is_laid_out_as_documented(message: Message) -> None:
-    channel, parts = read_v1(to_v1(message))
+    channel, parts = read_v1(v1_of(message))
     assert message.channel.value == channel
     assert [
         message.header.as_json(),
@@ -119,12 +129,12 @@ def test_v1_is_laid_out_as_documented(message: Message) -> None:
         message.content,
     ] == [json.loads(part) for part in parts[:4]]
     assert list(message.buffers) == parts[4:]
-    assert message == from_v1(write_v1(channel, parts))
+    assert message == from_v1(write_v1(channel, parts)).decoded()
 
 
 @given(MESSAGES)
 def test_the_legacy_framing_is_laid_out_as_documented(message: Message) -> None:
-    frame = to_legacy(message)
+    frame = legacy_of(message)
     if isinstance(frame, str):
         value, buffers = json.loads(frame), list[bytes]()
     else:
@@ -141,14 +151,24 @@ def test_the_legacy_framing_is_laid_out_as_documented(message: Message) -> None:
 
 @given(MESSAGES)
 def test_frames_of_others_are_read(message: Message) -> None:
-    assert message == from_v1(write_v1(message.channel, [*parts_of(message), *message.buffers]))
+    frame = write_v1(message.channel, [*parts_of(message), *message.buffers])
+    assert message == from_v1(frame).decoded()
     text = json.dumps(raw(message))
-    assert message == from_legacy(write_legacy([text.encode(), *message.buffers]))
+    assert message == from_legacy(write_legacy([text.encode(), *message.buffers])).decoded()
 
 
-def test_the_parts_of_a_zeromq_message_are_relayed_as_they_are() -> None:
-    frames = to_frames(MESSAGE, Signer(b"key"))
-    assert MESSAGE == from_v1(join_v1(MESSAGE.channel, frames[2:]))
+@given(MESSAGES)
+def test_the_parts_of_a_zeromq_message_are_relayed_as_they_are(message: Message) -> None:
+    signer = Signer(b"key")
+    parts = parts_of(message)  # spaced and escaped as we would not do it
+    frames = [b"<IDS|MSG>", signer.sign(parts), *parts, *message.buffers]
+    relayed = from_frames(frames, message.channel, signer)
+    frame = b"".join(to_v1(relayed))
+    assert (message.channel, [*parts, *message.buffers]) == read_v1(frame)
+    assert frames == to_frames(from_v1(frame), signer)
+    legacy, is_text = to_legacy(relayed)
+    assert all(part in legacy for part in parts)
+    assert message == from_legacy(legacy.decode() if is_text else legacy).decoded()
 
 
 def test_the_protocol_has_its_name() -> None:
@@ -219,8 +239,14 @@ def test_a_channel_that_does_not_exist_is_malformed(channel: str) -> None:
         from_legacy(json.dumps({**raw(MESSAGE), "channel": channel}))
 
 
+def test_a_legacy_message_without_a_channel_is_for_shell() -> None:
+    """So sends jupyter_server's client of a gateway, which nbclient and papermill use."""
+    nameless = {name: value for name, value in raw(MESSAGE).items() if name != "channel"}
+    assert Channel.SHELL is from_legacy(json.dumps(nameless)).channel
+
+
 def test_a_channel_of_bytes_that_are_no_text_is_malformed() -> None:
-    frame = to_v1(MESSAGE).replace(b"shell", b"\xff\xff\xff\xff\xff")
+    frame = v1_of(MESSAGE).replace(b"shell", b"\xff\xff\xff\xff\xff")
     with pytest.raises(MalformedMessage, match="there is no channel"):
         from_v1(frame)
 
@@ -228,7 +254,7 @@ def test_a_channel_of_bytes_that_are_no_text_is_malformed() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"channel": None},
+        {"channel": 1},
         {"channel": ["shell"]},
         {"header": None},
         {"header": "x"},
@@ -248,7 +274,8 @@ def test_a_legacy_message_of_the_wrong_shape_is_malformed(change: dict[str, obje
 
 
 def test_what_a_legacy_message_may_leave_out_is_empty() -> None:
-    message = from_legacy('{"channel": "shell", "header": {"msg_id": "m", "msg_type": "t"}}')
+    frame = '{"channel": "shell", "header": {"msg_id": "m", "msg_type": "t"}}'
+    message = from_legacy(frame).decoded()
     assert (None, {}, {}, ()) == (
         message.parent,
         message.metadata,
@@ -257,13 +284,27 @@ def test_what_a_legacy_message_may_leave_out_is_empty() -> None:
     )
 
 
-@pytest.mark.parametrize("place", range(4))
-def test_a_v1_part_that_is_no_object_is_malformed(place: int) -> None:
-    for part in (b"", b"[]", b"{", b"\xff"):
+NO_OBJECTS = (b"", b"[]", b"{", b"\xff", b"[" * 100_000)
+
+
+@pytest.mark.parametrize("place", range(2))
+def test_a_v1_header_that_is_no_object_is_malformed(place: int) -> None:
+    for part in NO_OBJECTS:
         parts = parts_of(MESSAGE)
         parts[place] = part
         with pytest.raises(MalformedMessage):
             from_v1(write_v1("shell", parts))
+
+
+@pytest.mark.parametrize("place", [2, 3])
+def test_a_v1_content_that_is_no_object_is_found_when_it_is_decoded(place: int) -> None:
+    for part in NO_OBJECTS:
+        parts = parts_of(MESSAGE)
+        parts[place] = part
+        message = from_v1(write_v1("shell", parts))
+        assert part == message.parts[place]
+        with pytest.raises(MalformedMessage):
+            message.decoded()
 
 
 @given(frame=st.binary(max_size=80))
@@ -276,15 +317,15 @@ def test_junk_is_malformed(frame: bytes) -> None:
 @pytest.mark.parametrize("read", [from_v1, from_legacy])
 @given(data=st.data())
 def test_a_frame_that_was_cut_or_changed_is_malformed_or_a_message(
-    read: Callable[[bytes], Message], data: st.DataObject
+    read: Callable[[bytes], RawMessage], data: st.DataObject
 ) -> None:
-    frame = bytearray(to_v1(MESSAGE) if read is from_v1 else to_legacy(MESSAGE))  # type: ignore[arg-type]
+    frame = bytearray(v1_of(MESSAGE) if read is from_v1 else legacy_of(MESSAGE))  # type: ignore[arg-type]
     place = data.draw(st.integers(0, len(frame) - 1))
     frame[place] = data.draw(st.integers(0, 255))
     end = data.draw(st.integers(0, len(frame)))
     for changed in (bytes(frame), bytes(frame[:end])):
         try:
-            message = read(changed)
+            message = read(changed).decoded()
         except MalformedMessage:
             continue
         assert isinstance(message, Message)
@@ -294,3 +335,27 @@ def test_a_frame_that_was_cut_or_changed_is_malformed_or_a_message(
 def test_text_that_is_no_object_is_malformed(text: str) -> None:
     with pytest.raises(MalformedMessage):
         from_legacy(text)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"x":{"msg_type":"kernel_info_request"},"msg_type":"execute_request"}',
+        b'{"x\\"msg_type":"kernel_info_request","msg_type":"execute_request"}',
+        b'{"msg_type":"kernel_info_request","msg_type":"execute_request"}',
+        b'{"x":{"msg_type":"kernel_info_request"},"msg\\u005ftype":"execute_request"}',
+    ],
+)
+def test_a_client_cannot_have_its_message_taken_for_another_than_the_kernel_will(
+    header: bytes,
+) -> None:
+    frame = write_v1("shell", [header, b"{}", b"{}", b"{}"])
+    legacy = b'{"channel":"shell","header":' + header + b"}"
+    assert "execute_request" == from_v1(frame).msg_type
+    assert "execute_request" == from_legacy(legacy.decode()).msg_type
+
+
+@pytest.mark.parametrize("header", [b'{"msg_type":"t"', b'{"x":{"msg_type":"t"}}'])
+def test_a_header_that_only_looks_like_one_is_malformed(header: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        from_v1(write_v1("shell", [header, b"{}", b"{}", b"{}"]))

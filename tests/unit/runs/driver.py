@@ -81,13 +81,20 @@ class Played:
         mode: Mode = Mode.QUERY,
         limits: Limits = NO_LIMITS,
         allow_stdin: bool = True,
+        observed: bool = False,
     ) -> None:
         plans = tuple(StepPlan(code=step) if isinstance(step, str) else step for step in steps)
         numbers = count(1)
         self.now = Instant(wall=1000.0, mono=0.0)
         self.run = Run(
             "5fac",
-            RunPlan(mode=mode, steps=plans, limits=limits, allow_stdin=allow_stdin),
+            RunPlan(
+                mode=mode,
+                steps=plans,
+                limits=limits,
+                allow_stdin=allow_stdin,
+                observed=observed,
+            ),
             self.now,
             lambda: MsgId(f"m{next(numbers)}"),
         )
@@ -121,6 +128,10 @@ class Played:
 
     def answers(self, value: str, prompt_id: int | None = None) -> list[str]:
         return self.hears(events.InputGiven(value, prompt_id))
+
+    def answered(self, value: str, to: str | None = None) -> list[str]:
+        """The client that sent the request has answered its prompt itself."""
+        return self.hears(events.InputSent(MsgId(to or self.last_sent), value))
 
     def cancel(self, *, grace_s: float | None = None, escalate: bool = True) -> list[str]:
         return self.hears(events.CancelAsked(grace_s=grace_s, escalate=escalate))

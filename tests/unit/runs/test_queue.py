@@ -31,6 +31,16 @@ def test_nobody_waits_and_nobody_has_the_turn() -> None:
     assert 0 == len(queue)
 
 
+def test_whose_turn_would_be_next_is_known_while_nobody_has_it() -> None:
+    queue = queue_of("a", "b")
+    assert "a" == queue.next
+    queue.admit()
+    assert queue.next is None
+    queue.release("a")
+    queue.release("b")
+    assert queue.next is None
+
+
 def test_the_position_is_zero_for_whose_turn_is_next() -> None:
     queue = queue_of("a", "b", "c")
     queue.admit()

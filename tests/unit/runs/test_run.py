@@ -56,9 +56,9 @@ def test_a_run_has_its_turn_while_its_kernel_starts() -> None:
         "stop start",
         "set run 30",
         "step 0 running",
-        "execute m1 'x'",
         "set step 8",
         "set idle 7",
+        "execute m1 'x'",
     ] == run.ready()
     assert ["set step 8", "set idle 7"] == run.says(BUSY), "counted anew from its busy"
     assert ["stdout '1'", "set idle 7"] == run.says(printed("1"))
@@ -337,8 +337,8 @@ def test_a_step_that_comes_back_aborted_is_sent_again_at_most_five_times() -> No
             "set quiet-cap 10",
             "stop quiet",
             "stop quiet-cap",
-            f"execute m{number} 'x'",
             "set step 9",
+            f"execute m{number} 'x'",
         ] == run.says(BUSY, ABORTED, IDLE)
     run.says(BUSY, ABORTED, IDLE)
     assert ("error", "exception", 1) == run.end

@@ -408,5 +408,5 @@ def test_a_limit_that_kills_is_still_a_timeout() -> None:
 def test_the_limit_of_a_step_is_counted_anew_for_each() -> None:
     run = busy("a", "b", limits=Limits(step=9, idle=5, run=60))
     assert ["stop step", "stop idle"] == run.says(OK)[:2]
-    assert ["set step 9", "set idle 5"] == run.says(IDLE)[-2:]
+    assert ["set step 9", "set idle 5", "execute m2 'b'"] == run.says(IDLE)[-3:]
     assert ["set step 9", "set idle 5"] == run.says(BUSY)

@@ -54,6 +54,7 @@ RANK = {
     "finished": 4,
 }
 STRIKING = {Timer.STEP_LIMIT, Timer.RUN_LIMIT, Timer.IDLE_LIMIT, Timer.INPUT_LIMIT}
+AT_THE_KERNEL = (actions.Probe, actions.Interrupt, actions.Terminate, actions.Kill)
 ENDED = {"ok", "error", "allowed-error", "skipped", "timed-out", "cancelled", "died", "not-run"}
 
 NUMBERS = st.integers(0, 2**16)
@@ -78,12 +79,14 @@ class Referee:
     may_escalate: bool = False
     deaf: bool = False  # it did not even answer a question
     blocked: bool = False  # it answered, and did not begin
+    behind: bool = False  # requests of others are before ours
     checked: int = 0
 
     def play(self, event: events.Event) -> None:
         if isinstance(event, events.KernelSaid):
             self.said.setdefault(event.msg_id, []).append(event.fact)
             self.heard.append((event.msg_id, event.fact))
+            self.behind &= event.msg_id != self.run.last_sent
         elif isinstance(event, events.TimerOver):
             self.timers.discard(event.timer)
             self.may_escalate |= event.timer in STRIKING
@@ -91,6 +94,8 @@ class Referee:
             self.blocked |= event.timer is Timer.AGAIN and not self.interrupted
         elif isinstance(event, events.CancelAsked):
             self.may_escalate |= event.escalate
+        elif isinstance(event, (events.Behind, events.Reached)):
+            self.behind = isinstance(event, events.Behind)
         with suppress(NotWaiting, WrongPrompt):
             self.run.hears(event)
         self.look()
@@ -104,9 +109,12 @@ class Referee:
         if self.released:
             assert isinstance(action, actions.Append), f"{in_words(action)} after release"
             assert getattr(action.body, "late", False), f"{in_words(action)} after release"
+        if self.behind:
+            assert not isinstance(action, AT_THE_KERNEL), f"{in_words(action)} would hit others"
         match action:
             case actions.SendExecute(msg_id, code, _):
-                self._look_at_execute(msg_id, code)
+                self.behind = False
+                self._look_at_execute(msg_id, code or "0")  # blank code of a client is sent
             case actions.Interrupt():
                 self._look_at_interrupt()
                 self.interrupted = True
@@ -127,6 +135,7 @@ class Referee:
     def _look_at_execute(self, msg_id: str, code: str) -> None:
         before = [old for old, owner in self.owner.items() if owner == int(code)]
         if before:  # sent again, because it was not executed
+            assert not self.run.run.plan.observed
             assert ABORTED in self.said[before[-1]]
             assert IDLE in self.said[before[-1]]
             assert not any(isinstance(fact, facts.Stream) for fact in self.said[before[-1]])
@@ -213,6 +222,7 @@ FACTS: Sequence[Fact] = (
     facts.KernelInfo("x", "5.4"),
     facts.Welcome(),
 )
+PROMPTS = (ASK, ASK_PASSWORD)
 PLANS: Sequence[tuple[StepPlan, ...]] = (
     (StepPlan(code="0"),),
     (StepPlan(code="0"), StepPlan(code="1")),
@@ -243,6 +253,14 @@ def hostile_moves(referee: Referee) -> Iterator[Callable[[int], events.Event]]:
     asked = run.run.prompt
     answer = SECRET if asked and asked.password else "public"
     yield from (lambda number: events.InputGiven(answer, (None, 1, 2)[number % 3]),) * 2
+    if run.run.plan.observed:
+        of_last = [fact for fact in referee.said.get(run.last_sent, ()) if fact in PROMPTS]
+        value = SECRET if of_last[-1:] == [ASK_PASSWORD] else answer
+        yield from (lambda number: events.InputSent(request(number), value),) * 2
+    just_sent = run.done and isinstance(run.done[-1], actions.SendExecute)
+    if just_sent and run.last_sent not in referee.said:  # it is told while it is sent
+        yield from (lambda number: events.Behind(),) * 6
+    yield lambda number: events.Reached()
     if referee.timers:
         timers = sorted(referee.timers)
         yield lambda number: events.TimerOver(timers[number % len(timers)])
@@ -279,11 +297,16 @@ def wind_up(referee: Referee) -> None:
 
 
 @settings(max_examples=300)
-@given(plan=st.sampled_from(PLANS), limits=st.sampled_from([Limits(), LIMITS]), moves=MOVES)
+@given(
+    plan=st.sampled_from(PLANS),
+    limits=st.sampled_from([Limits(), LIMITS]),
+    observed=st.booleans(),
+    moves=MOVES,
+)
 def test_no_kernel_can_bring_a_run_out_of_step(
-    plan: tuple[StepPlan, ...], limits: Limits, moves: list[int]
+    plan: tuple[StepPlan, ...], limits: Limits, observed: bool, moves: list[int]
 ) -> None:
-    referee = Referee(Played(*plan, mode=Mode.NOTEBOOK, limits=limits))
+    referee = Referee(Played(*plan, mode=Mode.NOTEBOOK, limits=limits, observed=observed))
     referee.look()
     start(referee, moves[0] if moves else 0)
     for number in moves:
