@@ -1225,3 +1225,30 @@ def _cells_sent(kernel: FakeKernel) -> list[tuple[str, str]]:
     raws = [request for request in kernel.requests if isinstance(request, RawMessage)]
     headers = [raw.header for raw in raws if raw.msg_type == "execute_request"]
     return [(header.session, header.msg_id) for header in headers]
+
+
+# -- cancelled before the kernel was there ---------------------------------------------------------
+
+
+async def test_a_cell_that_is_cancelled_while_it_is_held_is_not_executed(bench: Bench) -> None:
+    kernel = await bench.a_kernel()
+    client = joined(bench, kernel)
+    await bench.service.restart_kernel(ME, kernel)
+    cell = client.cell("print never")
+    await bench.service.cancel(ME, uid_of(bench, kernel, cell))
+    await client.done(cell)
+    await bench.until_kernel(kernel, "idle")
+    assert ["reply aborted", "idle"] == client.of(cell)
+    assert [] == codes(bench.kernel)
+
+
+async def test_a_cell_that_is_cancelled_while_its_kernel_starts_is_answered(
+    bench: Bench, gate: asyncio.Event
+) -> None:
+    kernel = await a_starting_kernel(bench, gate)
+    client = joined(bench, kernel)
+    cell = client.cell("die SIGKILL")
+    await bench.service.cancel(ME, uid_of(bench, kernel, cell))
+    gate.set()
+    await client.done(cell)
+    assert ["reply aborted", "idle"] == client.of(cell)

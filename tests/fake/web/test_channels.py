@@ -545,7 +545,7 @@ async def test_a_peer_that_answers_no_ping_is_found(tmp_path: Path) -> None:
         await until_connections(gateway, kernel, 0)
 
 
-@pytest.mark.parametrize(("ping_s", "acknowledge_s"), [(0.1, 0.2), (0.4, 0.3)])
+@pytest.mark.parametrize(("ping_s", "acknowledge_s"), [(0.1, 0.2), (0.6, 0.45)])
 async def test_a_peer_that_answers_no_more_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ping_s: float, acknowledge_s: float
 ) -> None:
@@ -741,6 +741,20 @@ async def test_a_client_that_vanishes_while_it_is_written_to_harms_nobody(
                 tell(gateway.kernel, "x" * 2**18)
             await goes.message("stream")
         await stays.hears("stream", 96)
+        await until_connections(gateway, kernel, 1)
+
+
+async def test_a_client_that_has_vanished_before_we_know_harms_nobody(
+    gateway: Gateway, kernel: str
+) -> None:
+    async with raw_socket(gateway, kernel) as gone, socket(gateway, kernel) as stays:
+        await stays.next()
+        await gone.message("idle")
+        gone.writer.transport.abort()
+        await asyncio.sleep(0)  # now it is closed at that end
+        for _ in range(4):
+            tell(gateway.kernel, "x" * 2**20)
+        await stays.hears("stream", 4)
         await until_connections(gateway, kernel, 1)
 
 

@@ -16,8 +16,8 @@ def line_of(*members: str) -> Line[str]:
 
 
 def test_who_comes_first_is_first_and_the_others_are_behind() -> None:
-    line: Line[str] = Line()
-    assert None is line.first
+    assert None is line_of().first
+    line = line_of()
     assert [False, True, True] == [line.join(one) for one in "abc"]
     assert ("a", 3) == (line.first, len(line))
 

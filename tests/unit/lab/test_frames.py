@@ -70,6 +70,26 @@ def test_what_waits_is_begun_once_in_order_and_again_after_a_cut() -> None:
     assert 0 == len(outbox)
 
 
+def test_that_a_frame_was_taken_may_be_heard_of_after_the_cut() -> None:
+    outbox = Outbox(10, 100)
+    for frame in (b"1", b"2"):
+        outbox.put(frame)
+    list(outbox.begin())
+    outbox.line_cut()
+    outbox.done()
+    assert [b"2"] == list(outbox.begin())
+
+
+def test_what_was_begun_can_be_given_up() -> None:
+    outbox = Outbox(10, 3)
+    outbox.put(b"12")
+    list(outbox.begin())
+    outbox.put(b"3")
+    assert [b"12"] == outbox.give_up_begun()
+    assert [b"3"] == list(outbox.begin())
+    assert outbox.put(b"45")
+
+
 def test_what_finds_no_room_is_not_kept() -> None:
     outbox = Outbox(2, 100)
     assert [True, True, False] == [outbox.put(b"x") for _ in range(3)]

@@ -1,0 +1,1 @@
+"""Connects JupyterLab's server to a Kernel Gateway: see `connection`. Imports nothing by itself."""
