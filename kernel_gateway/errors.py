@@ -27,6 +27,7 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
     │   │   ├── SessionExists       session_exists
     │   │   ├── NotWaiting          not_waiting
     │   │   ├── WrongPrompt         wrong_prompt
+    │   │   ├── CannotCancel        cannot_cancel
     │   │   └── KernelDead          kernel_dead
     │   ├── RunExpired              410 run_expired
     │   ├── TooLarge                413 too_large
@@ -218,6 +219,12 @@ class WrongPrompt(Conflict):
     """The run waits for the answer to another prompt."""
 
     code = "wrong_prompt"
+
+
+class CannotCancel(Conflict):
+    """Whatever would end the run would hit others."""
+
+    code = "cannot_cancel"
 
 
 class KernelDead(Conflict):

@@ -74,9 +74,12 @@ class Culler:
     async def _read(self, spec: str) -> None:
         """A kernelspec that cannot be read asks for nothing."""
         asked: float | None = None
-        for entry in await asyncio.to_thread(self._launcher.kernelspecs):
-            if entry.name.lower() == spec:
-                asked = asked_by(entry.spec)
+        try:
+            for entry in await asyncio.to_thread(self._launcher.kernelspecs):
+                if entry.name.lower() == spec:
+                    asked = asked_by(entry.spec)
+        except OSError as fault:
+            log.warning("kernelspecs cannot be listed: %s", fault)
         self._specs[spec] = asked
         self._reading.discard(spec)
         for session in list(self._sessions.values()):

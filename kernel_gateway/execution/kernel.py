@@ -76,9 +76,6 @@ class Host(Protocol):
     def hear(self, kernel: ManagedKernel, message: RawMessage) -> None:
         """What it says, unless it answers a question of ours; before it is told to a run."""
 
-    def on_launched(self, kernel: ManagedKernel) -> None:
-        """It can be sent to; what is sent now waits until it is up."""
-
     def feed(self, live: LiveRun, event: events.Event) -> None: ...
 
     def lose(self, live: LiveRun, why: events.KernelLost) -> None:
@@ -226,12 +223,11 @@ class ManagedKernel:
         )
         self._session = self._kernel.session
         self.says_busy = False
-        self._host.on_launched(self)
 
     @property
     def takes_requests(self) -> bool:
-        """What is sent now reaches this generation, and not one that is on its way down."""
-        return self._kernel is not None and not (self._is_going or self._poisoned)
+        """What is sent now reaches a generation that is there, and not on its way up or down."""
+        return self.is_up and not (self._is_going or self._poisoned)
 
     @property
     def has_process(self) -> bool:
@@ -300,7 +296,9 @@ class ManagedKernel:
 
     def retire(self) -> None:
         """A client has told it to end: no generation follows its death, unless somebody asks."""
-        if self._kernel is not None and not self._is_going:
+        if self._back_off is not None:
+            self._close(RETIRED)
+        elif self._kernel is not None and not self._is_going:
             self._retired = True
             self.is_up = False
             self._tasks.start(self._kernel.shutdown(self._settings.shutdown_grace_s))

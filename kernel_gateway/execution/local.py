@@ -91,6 +91,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kernel_gateway.execution")
 
+CATCH_UP_S = 1.0  # for what was gathered of an observed run to be stored
 STORE_LIMIT_S = 10.0  # for a new run to be stored; after that the caller is told to come back
 
 
@@ -392,7 +393,7 @@ class LocalService:
         )
         request = RunRequest(plan=plan, kernel_id=session.id)
         _, msg_id = cell.key
-        return self._recorded(session, request, digest_of(plan), lambda: MsgId(msg_id))
+        return self._recorded(session, request, cell.digest, lambda: MsgId(msg_id))
 
     def _recorded(
         self, session: Session, request: RunRequest, digest: str, new_id: Callable[[], MsgId]
@@ -419,7 +420,8 @@ class LocalService:
             tail_chars=self._settings.tail_chars,
             retention_s=self._settings.retention_s,
         )
-        session.run_ids[run_id] = uid
+        if request.run_id is not None:  # ours is found by itself
+            session.run_ids[run_id] = uid
         session.run_count += 1
         self._live[uid] = live
         self._forget_old()
@@ -459,8 +461,9 @@ class LocalService:
             session.feed(live, events.CancelAsked(message))
 
     def _forget_old(self) -> None:
-        """The store has them; a run that has not ended is never forgotten."""
-        for _ in range(len(self._live) - self._settings.recent_runs):
+        """The store has them; a run that has not ended is never forgotten. Two at a time: one more
+        than comes, so that the number falls again, and little enough for each new run."""
+        for _ in range(min(2, len(self._live) - self._settings.recent_runs)):
             uid, oldest = next(iter(self._live.items()))
             if oldest.over:
                 del self._live[uid]
@@ -530,11 +533,19 @@ class LocalService:
     ) -> LogPage:
         found = await self._find(owner, run_id, kernel_id)
         if isinstance(found, LiveRun):
+            await self._catch_up(found)
             await self._wait_behind(found, after, wait_s)
         over, told = found.standing.completed is not None, found.told
         page = await found.read(after, limit)
         next_ = page[-1].seq if page else after
         return LogPage(records=tuple(page), next=next_, finished=over and next_ >= told)
+
+    async def _catch_up(self, live: LiveRun) -> None:
+        """An observed run is stored with patience: whoever asks is told what there is by now."""
+        last = live.log.next - 1
+        if live.machine.plan.observed and live.told < last:
+            live.hurry()
+            await live.until(lambda: live.told >= last or live.over, CATCH_UP_S)
 
     async def _wait_behind(self, live: LiveRun, after: Seq, wait_s: float) -> None:
         live.follow()
@@ -583,7 +594,8 @@ class LocalService:
         found = await self._find(owner, run_id, kernel_id)
         session = self._session_of(found)
         if isinstance(found, LiveRun) and session is not None:
-            session.feed(found, events.CancelAsked(message, grace_s=grace_s, escalate=escalate))
+            asked = events.CancelAsked(message, grace_s=grace_s, escalate=escalate)
+            session.cancel(found, asked)
         return await self._told_info(found)
 
     def _session_of(self, found: Found) -> Session | None:

@@ -223,7 +223,7 @@ class NotebookSessions:
     def _put(self, record: StoredNotebookSession) -> asyncio.Task[None]:
         known = self._by_id.get(record.id)
         if known is not None:
-            del self._by_path[known.owner, known.path]
+            self._let_go(known)
         self._keep(record)
         return self._write(PutNotebookSession(record))
 
@@ -233,8 +233,14 @@ class NotebookSessions:
 
     def _remove(self, record: StoredNotebookSession) -> asyncio.Task[None]:
         del self._by_id[record.id]
-        del self._by_path[record.owner, record.path]
+        self._let_go(record)
         return self._write(DeleteNotebookSession(record.id))
+
+    def _let_go(self, record: StoredNotebookSession) -> None:
+        """Its path may be that of another by now."""
+        place = record.owner, record.path
+        if self._by_path.get(place) == record.id:
+            del self._by_path[place]
 
     def _write(self, write: Write) -> asyncio.Task[None]:
         """Written in the order in which this is called."""

@@ -49,7 +49,7 @@ class Desk(Protocol):
     def is_full(self) -> bool:
         """No more cells of clients, please."""
 
-    def take_request(self, message: RawMessage, request: Message) -> None:
+    def take_request(self, message: RawMessage, header: Header) -> None:
         """A client's; for shell or control."""
 
     def take_input(self, message: RawMessage, asked: Key, value: str) -> None:
@@ -70,6 +70,7 @@ class _Seat:
     reader: Reader
     behind_lab: bool
     client: ChannelsClient | None = None
+    is_anonymous: bool = False  # its client does not know the ID
     forget: Handle | None = None  # while nobody is there
     #: Of its requests, one of each: prompt ID -> request.
     prompts: dict[str, Key] = field(default_factory=dict)
@@ -103,7 +104,8 @@ class Relay:
         self._session = new_id()  # in the header of what we say ourselves
         self._spool = Spool(settings.spool_bytes)
         self._seats: OrderedDict[str, _Seat] = OrderedDict()  # who left longest ago comes first
-        self._asked: OrderedDict[Key, _Asked] = OrderedDict()
+        self._cells: dict[Key, _Asked] = {}  # whose reply is due, however long it takes
+        self._asked: OrderedDict[Key, _Asked] = OrderedDict()  # the others
         self._news_due = False
 
     def __repr__(self) -> str:
@@ -127,6 +129,7 @@ class Relay:
         seat = self._seats.get(session_id) if session_id else None
         if seat is None:
             seat = self._new_seat(session_id or self._new_id(), state, behind_lab=behind_lab)
+            seat.is_anonymous = not session_id
         else:
             self._take_over(seat)
         seat.client = client
@@ -152,9 +155,14 @@ class Relay:
         self._spool.rewind(seat.reader)
 
     def detach(self, seat: _Seat) -> None:
-        """Its place is kept for a while."""
+        """Its place is kept for a while, if it knows what to ask for when it comes back."""
         seat.client = None
         self._desk.touch()
+        if seat.session_id not in self._seats:
+            return
+        if seat.is_anonymous:
+            self._forget(seat)
+            return
         seat.forget = self._clock.call_later(self._settings.absence_s, lambda: self._forget(seat))
         self._seats.move_to_end(seat.session_id)
         self._forget_old()
@@ -169,8 +177,9 @@ class Relay:
             seat.forget.cancel()
         self._seats.pop(seat.session_id, None)
         self._spool.forget(seat.reader)
-        for key in [key for key, asked in self._asked.items() if asked.seat is seat]:
-            del self._asked[key]
+        for requests in (self._cells, self._asked):
+            for key in [key for key, asked in requests.items() if asked.seat is seat]:
+                del requests[key]
 
     def close(self, why: Parting) -> None:
         """The kernel is gone for good, and its clients are told so."""
@@ -194,9 +203,12 @@ class Relay:
             self._put(message, None)
         elif message.parent is not None:
             key = message.parent.session, message.parent.msg_id
-            asked = self._asked.get(key)
+            asked = self._request(key)
             if asked is not None:
                 self._answer(asked, key, message)
+
+    def _request(self, key: Key) -> _Asked | None:
+        return self._cells.get(key) or self._asked.get(key)
 
     def _answer(self, request: _Asked, key: Key, message: RawMessage) -> None:
         seat = request.seat
@@ -205,7 +217,10 @@ class Relay:
             seat.prompts[message.msg_id] = key
         else:
             request.answered = True
+            self._cells.pop(key, None)
+            self._asked[key] = request
             self._asked.move_to_end(key, last=False)  # it is not needed any more, most probably
+            self._forget_asked()
         self._put(message, seat)
 
     def _put(self, message: RawMessage, seat: _Seat | None) -> None:
@@ -232,15 +247,11 @@ class Relay:
 
     def _tell_news(self) -> None:
         for seat in list(self._seats.values()):
-            if seat.client is not None and self._spool.has_news(seat.reader):
-                self._tell(seat, seat.client)
-
-    def _tell(self, seat: _Seat, client: ChannelsClient) -> None:
-        if seat.reader.is_beyond_help:
-            self._part(seat, Parting.TOO_SLOW)
-            self._forget(seat)
-        else:
-            client.on_news()
+            if seat.reader.is_beyond_help:
+                self._part(seat, Parting.TOO_SLOW)
+                self._forget(seat)
+            elif seat.client is not None and self._spool.has_news(seat.reader):
+                seat.client.on_news()
 
     # -- from us -----------------------------------------------------------------------------------
 
@@ -257,7 +268,7 @@ class Relay:
         key = parent.session, parent.msg_id
         if shown:
             self._put(self._made(Channel.IOPUB, "error", reply, parent), None)
-        asked = self._asked.get(key)
+        asked = self._request(key)
         if asked is not None and not asked.answered:
             self._answer(asked, key, self._made(request.channel, "execute_reply", reply, parent))
         idle: dict[str, Json] = {"execution_state": "idle"}
@@ -300,11 +311,14 @@ class Relay:
         notices = [self._notice(parent, lost) for parent, lost in taken.lost.items()]
         return Helping([*notices, *messages], taken.last)
 
+    def acknowledge(self, seat: _Seat, number: int) -> None:
+        self._spool.acknowledge(seat.reader, number)
+
     def _notice(self, parent_json: bytes, lost: Lost) -> RawMessage:
         """Of what one request has lost, as its own output: so it is seen where it is missing."""
         message = RawMessage.read(Channel.IOPUB, (_STREAM, parent_json, b"{}", b"{}"), ())
         uid = self._desk.run_of(message.parent) if message.parent else None
-        where = f" The run {uid} has all of it: GET /api/runs/{uid}/log." if uid else ""
+        where = f" The log of the run {uid} has all of it." if uid else ""
         text = (
             f"[kernel-gateway: {lost.messages} messages ({lost.bytes} bytes) of output were "
             f"dropped here, because this client was away or too slow.{where}]\n"
@@ -316,25 +330,31 @@ class Relay:
 
     def pass_on(self, seat: _Seat, message: RawMessage) -> None:
         """Raises `MalformedMessage`."""
-        request = message.decoded()
         if message.channel is Channel.IOPUB:
             log.debug("a %s for iopub is ignored: nobody can ask there", message.msg_type)
         elif message.channel is Channel.STDIN:
-            self._take_input(seat, message, request)
+            self._take_input(seat, message, message.decoded())
         else:
+            header = message.header
             if message.msg_type not in _UNANSWERED:
-                self._expect(seat, (request.header.session, request.header.msg_id))
-            self._desk.take_request(message, request)
-            if message.msg_type == "execute_request" and self._desk.is_full:
+                self._expect(seat, (header.session, header.msg_id), message)
+            self._desk.take_request(message, header)
+            if is_cell(message) and self._desk.is_full:
                 self._turn_out(seat)
 
     def _turn_out(self, seat: _Seat) -> None:
         self._part(seat, Parting.TOO_MUCH)
         self.detach(seat)
 
-    def _expect(self, seat: _Seat, key: Key) -> None:
+    def _expect(self, seat: _Seat, key: Key, message: RawMessage) -> None:
+        if is_cell(message):
+            self._cells[key] = _Asked(seat)
+            return
         self._asked[key] = _Asked(seat)
         self._asked.move_to_end(key)
+        self._forget_asked()
+
+    def _forget_asked(self) -> None:
         if len(self._asked) > ASKED:
             self._asked.popitem(last=False)
 
@@ -368,7 +388,7 @@ class Link:
 
     def acknowledge(self, number: int) -> None:
         if self._is_current:
-            self._relay._spool.acknowledge(self._seat.reader, number)
+            self._relay.acknowledge(self._seat, number)
 
     def pass_on(self, message: RawMessage) -> None:
         if self._is_current:
@@ -381,6 +401,10 @@ class Link:
 
 _IDLE = b'"idle"'
 _STREAM = b'{"msg_type":"stream"}'
+
+
+def is_cell(message: RawMessage) -> bool:
+    return message.msg_type == "execute_request" and message.channel is Channel.SHELL
 
 
 def _prompt_of(reply: Message, prompts: Mapping[str, Key]) -> str | None:

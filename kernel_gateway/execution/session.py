@@ -14,22 +14,22 @@ other, a run of the queue has its turn when all that clients had sent before it 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kernel_gateway.errors import ImpossibleTransition, MalformedMessage
+from kernel_gateway.errors import CannotCancel, Draining, ImpossibleTransition, MalformedMessage
 from kernel_gateway.execution.kernel import NEVER, ManagedKernel, Recipe
 from kernel_gateway.execution.line import Line
 from kernel_gateway.execution.losses import DELETED, not_launched
-from kernel_gateway.execution.relay import Key, Link, Relay
+from kernel_gateway.execution.relay import Key, Link, Relay, is_cell
 from kernel_gateway.kernels.kernel import KernelId
 from kernel_gateway.messaging.message import Channel, MsgId
 from kernel_gateway.messaging.strict_json import clean_text
 from kernel_gateway.runs import actions, events
 from kernel_gateway.runs.plan import Mode
 from kernel_gateway.runs.queue import Queue
-from kernel_gateway.runs.state import RunState
 from kernel_gateway.service import (
     ChannelsClient,
     Completion,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from kernel_gateway.execution.live import LiveRun
     from kernel_gateway.execution.settings import EngineSettings
     from kernel_gateway.kernels.kernel import Launcher
-    from kernel_gateway.messaging.message import Header, Message
+    from kernel_gateway.messaging.message import Header
     from kernel_gateway.messaging.raw import RawMessage
     from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.events import Instant
@@ -93,6 +93,11 @@ class Cell:
     request: RawMessage
     in_line: bool  # false: its subshell has a line of its own
 
+    @property
+    def digest(self) -> str:
+        """The same for a request that is the same to the byte."""
+        return hashlib.sha256(b"\0".join(self.request.parts)).hexdigest()
+
 
 class Session:
     """`<Session 1f2e python3 BUSY waiting=0>`. Implements `kernel.Host` and `relay.Desk`."""
@@ -109,6 +114,7 @@ class Session:
         new_id: Callable[[], str],
         tell: Callable[[Session, SessionEventName, str], None],
         observe: Callable[[Session, Cell], LiveRun],
+        check_open: Callable[[], None],
     ) -> None:
         self.id = session_id
         self.origin = origin
@@ -123,6 +129,7 @@ class Session:
         self._new_id = new_id
         self._tell = tell
         self._observe = observe
+        self._check_open = check_open  # raises `Draining`
         self.relay = Relay(self, settings, clock=clock, new_id=new_id)
         self._line: Line[LiveRun] = Line()  # in the main kernel
         self._arrived: dict[LiveRun, int] = {}  # who waits -> the end of the line when it came
@@ -304,15 +311,6 @@ class Session:
             reply = _reply_of(why.reason)
             self.relay.end_request(cell.request, reply, shown=why.reason.code in _SHOWN)
 
-    def on_launched(self, kernel: ManagedKernel) -> None:
-        if kernel is not self.kernel:
-            return
-        held, self._held = self._held, []
-        for message in held:
-            kernel.pass_on(message)
-        for live in self._cells:
-            live.generation = kernel.generation
-
     def on_replaced(self, kernel: ManagedKernel) -> None:
         if kernel is self.kernel:
             self.relay.tell_state(KernelState.AUTORESTARTING)
@@ -329,12 +327,12 @@ class Session:
         if kernel is self.kernel and not self._was_up:
             self._was_up = True
             self._tell(self, SessionEventName.STARTED, "")
-        if kernel is self.kernel:
-            self._begin_cells()
-            self.relay.tell_state(self._state())
         live = self.in_flight_on(kernel)
         if live is not None:
             self._begin(live, kernel)
+        if kernel is self.kernel:
+            self._send_held()
+            self.relay.tell_state(self._state())
         self._dispatch()
 
     def on_closed(self, kernel: ManagedKernel, why: events.KernelLost) -> None:
@@ -392,6 +390,16 @@ class Session:
             do(self, live, action)
         elif (kernel := self._kernel_of(live)) is not None:
             kernel.perform(live, action)
+
+    def cancel(self, live: LiveRun, asked: events.CancelAsked) -> None:
+        """Raises `CannotCancel`."""
+        cell = self._cells.get(live)
+        if cell is not None and not cell.in_line:
+            raise CannotCancel(
+                "A cell in a subshell cannot be interrupted: that would hit what the main shell "
+                "executes. Restart the kernel to end it."
+            )
+        self.feed(live, asked)
 
     def _kernel_of(self, live: LiveRun) -> ManagedKernel | None:
         """That executes it."""
@@ -487,12 +495,15 @@ class Session:
             handle.cancel()
         live.timers.clear()
         self._arrived.pop(live, None)
-        self._cells.pop(live, None)
-        kernel = self._turn_on if self.queue.in_flight is live else None
+        kernel = self._kernel_of(live)
+        cell = self._cells.pop(live, None)
+        if self.queue.in_flight is live:
+            self._turn_on = None
         self.queue.release(live)
         self.touch()
-        if kernel is not None:
-            self._turn_on = None
+        if cell is not None and live.generation is None:
+            self._take_back(cell)
+        elif kernel is not None:
             kernel.released(live)
         if (reached := self._line.leave(live)) is not None:
             self.feed(reached, events.Reached())
@@ -509,21 +520,21 @@ class Session:
         """Of clients' cells."""
         return len(self._cells) >= self._settings.max_cells
 
-    def take_request(self, message: RawMessage, request: Message) -> None:
+    def take_request(self, message: RawMessage, header: Header) -> None:
         """Raises `MalformedMessage`."""
-        if self.kernel.is_ours(request.header.session):
+        if self.kernel.is_ours(header.session):
             raise MalformedMessage("header.session is that of the gateway")
-        if request.msg_type not in self._settings.culling.untracked_message_types:
+        if message.msg_type not in self._settings.culling.untracked_message_types:
             self.touch()
-        cell = _cell_of(message, request) if request.msg_type == "execute_request" else None
+        if is_cell(message):
+            self._take_cell(_cell_of(message, header))
+            return
         self._pass_on(message)
-        if cell is not None:
-            self._take_cell(cell)  # while the kernel is at work already
-        if request.msg_type == "shutdown_request" and request.channel is Channel.CONTROL:
-            self._shut_down(restart=request.content.get("restart") is True)
+        if message.msg_type == "shutdown_request" and message.channel is Channel.CONTROL:
+            self._shut_down(restart=message.content.get("restart") is True)
 
     def _pass_on(self, message: RawMessage) -> None:
-        """What comes while the kernel is on its way down is for the next generation."""
+        """What comes while there is no kernel that is up waits for it."""
         if self.kernel.takes_requests:
             self.kernel.pass_on(message)
         elif self.kernel.closed_by is None and self._can_hold(message):
@@ -533,7 +544,7 @@ class Session:
 
     def _can_hold(self, message: RawMessage) -> bool:
         """Cells are counted elsewhere, and waited for. A next generation is not to end as well."""
-        if message.msg_type == "execute_request":
+        if is_cell(message):
             return True
         return message.msg_type != "shutdown_request" and len(self._held) < HELD_MESSAGES
 
@@ -547,9 +558,18 @@ class Session:
             self.kernel.retire()
 
     def _take_cell(self, cell: Cell) -> None:
+        """The kernel is at work already when we make a record of it."""
+        try:
+            self._check_open()
+        except Draining:
+            self.relay.end_request(cell.request, {"status": "aborted"}, shown=False)
+            return
+        self._pass_on(cell.request)
         known = self.kernel.routed(cell.key)
-        if known is not None and not known.machine.finished:
-            return  # sent twice under one ID: what comes of either belongs to one run
+        if known is not None and (
+            not known.machine.finished or known.identity.digest == cell.digest
+        ):
+            return  # sent twice: one run; a kernel that has seen it before drops it in silence
         live = self._observe(self, cell)
         self._cells[live] = cell
         self.kernel.route(cell.key, live)
@@ -559,21 +579,29 @@ class Session:
         if cell.in_line:
             self._line.join(live)
         if self.kernel.takes_requests:
-            live.generation = self.kernel.generation
-        if self.kernel.is_up:
             self._begin_cell(live)
         else:
             self.feed(live, events.Admitted())
 
     def _begin_cell(self, live: LiveRun) -> None:
+        """It has been sent to the kernel."""
+        live.generation = self.kernel.generation
         self.feed(live, events.KernelReady())
         if self._cells[live].in_line and self._line.first is not live:
             self.feed(live, events.Behind())
 
-    def _begin_cells(self) -> None:
-        """Those that came while the kernel was starting have been sent to it just now."""
-        for live in [one for one in self._cells if one.machine.state is RunState.STARTING]:
+    def _send_held(self) -> None:
+        held, self._held = self._held, []
+        for message in held:
+            self.kernel.pass_on(message)
+        for live in [one for one in self._cells if one.generation is None]:
             self._begin_cell(live)
+
+    def _take_back(self, cell: Cell) -> None:
+        """Its run is over before the kernel was there to be sent to."""
+        if cell.request in self._held:
+            self._held.remove(cell.request)
+            self.relay.end_request(cell.request, {"status": "aborted"}, shown=False)
 
     def take_input(self, message: RawMessage, asked: Key, value: str) -> None:
         live = self.kernel.routed(asked)
@@ -588,15 +616,15 @@ class Session:
         return live.identity.uid if live is not None else None
 
 
-def _cell_of(message: RawMessage, request: Message) -> Cell:
-    code = request.content.get("code")
+def _cell_of(message: RawMessage, header: Header) -> Cell:
+    content = message.content
+    code = content.get("code")
     if not isinstance(code, str):
         raise MalformedMessage("content.code must be text")
-    header = request.header
     return Cell(
         key=(header.session, header.msg_id),
         code=clean_text(code),
-        allow_stdin=request.content.get("allow_stdin", True) is True,
+        allow_stdin=content.get("allow_stdin") is True,
         request=message,
         in_line=not header.more.get("subshell_id"),
     )

@@ -209,6 +209,7 @@ class Sessions:
             new_id=self._new_id,
             tell=self._tell,
             observe=self._observe,
+            check_open=self._check_open,
         )
         session.launch()
         self._register(session)

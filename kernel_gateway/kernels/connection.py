@@ -238,15 +238,15 @@ class KernelConnection:
     def _received(self, channel: Channel, frames: Frames) -> None:
         try:
             message = from_frames(frames, channel, self._signer)
-            if ours := self._is_ours(message):
+            ours = self._is_ours(message)
+            if ours:
                 self._consume(message)
+            if channel is Channel.IOPUB:
+                self._readiness.heard()
+            if not ours:
+                self._on_message(message)
         except KernelFault as fault:
             self._drop(channel, fault)
-            return
-        if channel is Channel.IOPUB:
-            self._readiness.heard()
-        if not ours:
-            self._on_message(message)
 
     def _is_ours(self, message: RawMessage) -> bool:
         parent = message.parent

@@ -48,8 +48,12 @@ OVERHEAD_BYTES = 500
 JOINED_CHARS = 2**18
 #: A reader that is so far behind is told joined texts, which it can take sooner.
 JOIN_ABOVE = 1000
-#: Messages kept for one reader because they may not be lost; then it has to go.
-KEPT_MESSAGES = 100_000
+#: Kept for one reader because it may not be lost; with more it is beyond help, and has to go.
+KEPT_BYTES = 32 * 2**20
+
+#: Requests whose losses are told one by one; those of further ones are told together.
+LOST_PARENTS = 1000
+_NO_PARENT = b"{}"
 
 _OUTPUT = frozenset(
     {
@@ -104,9 +108,11 @@ class Reader:
     unsure: dict[bytes, Lost] = field(default_factory=dict)
     unsure_until: int = 0  # what has to be acknowledged to be sure
 
+    kept_bytes: int = 0
+
     @property
     def is_beyond_help(self) -> bool:
-        return len(self.kept) > KEPT_MESSAGES
+        return self.kept_bytes > KEPT_BYTES
 
 
 class Spool:
@@ -172,7 +178,9 @@ class Spool:
         if not reader.acknowledged < number <= reader.taken:
             return
         reader.acknowledged = number
-        reader.kept = [entry for entry in reader.kept if entry.number > number]
+        if reader.kept:
+            reader.kept = [entry for entry in reader.kept if entry.number > number]
+            reader.kept_bytes = sum(entry.size for entry in reader.kept)
         if number >= reader.unsure_until:
             reader.unsure = {}
         self._trim()
@@ -333,6 +341,7 @@ def _leave(reader: Reader, entry: Entry) -> None:
     message = entry.message
     if message.msg_type not in _OUTPUT:
         reader.kept.append(entry)
+        reader.kept_bytes += entry.size
     elif entry.number > reader.taken:
         _count(reader.lost, message.parts[1], entry.messages, message.bytes)
     else:
@@ -346,6 +355,8 @@ def _add(losses: dict[bytes, Lost], more: Mapping[bytes, Lost]) -> None:
 
 
 def _count(losses: dict[bytes, Lost], parent: bytes, messages: int, size: int) -> None:
+    if parent not in losses and len(losses) >= LOST_PARENTS:
+        parent = _NO_PARENT
     lost = losses.setdefault(parent, Lost())
     lost.messages += messages
     lost.bytes += size

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: headers of a WebSocket, and its address gets into logs.
 TOKEN_PROTOCOL = "v1.token.websocket.jupyter.org."
 
-_HEADER = re.compile(r"\s*(token|bearer)\s+(.+?)\s*", re.IGNORECASE | re.DOTALL)
+_SCHEMES = {"token", "bearer"}
 _SECRET = "[secret]"
 
 
@@ -78,8 +78,10 @@ def _token_in_headers(request: HTTPServerRequest) -> bytes | None:
 
 def _token_in_authorization(request: HTTPServerRequest) -> bytes | None:
     """None too for another scheme: a proxy in front of us may want Basic for itself."""
-    match = _HEADER.fullmatch(request.headers.get("Authorization", ""))
-    return match[2].encode("latin-1") if match else None  # as it came over the wire
+    scheme, *rest = request.headers.get("Authorization", "").split(maxsplit=1) or ("",)
+    if scheme.lower() not in _SCHEMES or not rest:
+        return None
+    return rest[0].rstrip().encode("latin-1")  # as it came over the wire
 
 
 def token_in_subprotocols(request: HTTPServerRequest) -> bytes | None:

@@ -15,7 +15,7 @@ import logging
 import struct
 from contextlib import suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
@@ -68,6 +68,7 @@ class Channels(JupyterHandler, WebSocketHandler):
     _watch: asyncio.TimerHandle | None = None
     _asked_at: float | None = None  # when the ping went out that was not answered yet
     _last_asked = 0.0
+    _progress = (0, 0)  # when we looked last
     _writing = False
     _sent = 0  # number of the last message that was written
     _acknowledged = 0
@@ -199,14 +200,15 @@ class Channels(JupyterHandler, WebSocketHandler):
         """All that is there, in pieces; each when the one before has left."""
         while self._link is not None and not self._writing:
             helping = self._link.take(WRITE_BYTES)
-            self._sent = helping.last
             if not helping.messages:
+                self._sent = helping.last
                 return
             self._writing = True
             try:
                 left = self._protocol.stream.write(self._framed(helping.messages))
             except StreamClosedError:
                 return  # `on_close` is about to be called
+            self._sent = helping.last
             self._ask_soon()
             if left.done():
                 self._writing = False
@@ -221,12 +223,18 @@ class Channels(JupyterHandler, WebSocketHandler):
     def _framed(self, messages: Sequence[RawMessage]) -> bytes:
         pieces: list[bytes] = []
         for message in messages:
-            if self._limit is not None and message.bytes > self._limit // _WORST_GROWTH:
-                for part in in_pieces(message, self._limit):
-                    self._frame(part, pieces)
-            else:
-                self._frame(message, pieces)
+            try:
+                self._frame_all(message, pieces)
+            except MalformedMessage as fault:  # a kernel can say anything
+                log.warning("a %s of a kernel cannot be shown: %s", message.msg_type, fault)
         return b"".join(pieces)
+
+    def _frame_all(self, message: RawMessage, pieces: list[bytes]) -> None:
+        if self._limit is not None and message.bytes > self._limit // _WORST_GROWTH:
+            for part in in_pieces(message, self._limit):
+                self._frame(part, pieces)
+        else:
+            self._frame(message, pieces)
 
     def _frame(self, message: RawMessage, pieces: list[bytes]) -> None:
         if self._is_v1:
@@ -268,15 +276,17 @@ class Channels(JupyterHandler, WebSocketHandler):
                 self._ask_soon()
 
     def _watch_later(self) -> None:
-        ping_s = self.door.settings.channels.ping_s
-        self._watch = _loop().call_later(ping_s, self._look)
+        self._progress = self._protocol.progress
+        self._watch = _loop().call_later(self.door.settings.channels.ping_s / 2, self._look)
 
     def _look(self) -> None:
-        """A peer that is gone without a word is found by the ping that it does not answer."""
+        """Twice for each ping. A peer that is gone is found by its silence: it answers no ping, and
+        takes nothing. One on a slow line does not answer either, before it has what comes first."""
         ping_s = self.door.settings.channels.ping_s
         if self._asked_at is None:
-            self._ask()
-        elif _loop().time() - self._asked_at > ping_s / 2:
+            if _loop().time() - self._last_asked > 0.9 * ping_s:
+                self._ask()
+        elif self._protocol.progress == self._progress:
             log.info("a client of kernel %s does not answer and is closed", self._kernel.id)
             self._protocol.stream.close()
             return
@@ -287,6 +297,12 @@ class _Protocol(WebSocketProtocol13):
     """Of a message that is too big the client is told before its connection is closed."""
 
     is_overrun = False
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Bytes that went out and came in; of Tornado's own counts, which have no public names."""
+        stream: Any = self.stream
+        return stream._total_write_done_index, self._wire_bytes_in + stream._read_buffer_size
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         self.is_overrun = self.is_overrun or code == _TOO_BIG

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel_gateway.errors import KernelNotFound, MalformedMessage, NotWaiting
+from kernel_gateway.errors import CannotCancel, KernelNotFound, MalformedMessage, NotWaiting
 from kernel_gateway.execution import session as session_module
 from kernel_gateway.execution.live import PATIENCE_S, PATIENT_RECORDS
 from kernel_gateway.execution.local import LocalService
@@ -200,9 +200,21 @@ async def test_an_id_that_is_used_again_later_is_another_run(bench: Bench) -> No
     cell = client.cell("print a", "same")
     first = uid_of(bench, kernel, cell)
     await client.done(cell)
-    client.cell("print a", "same")
+    client.cell("print b", "same")
     assert first != uid_of(bench, kernel, cell)
     await client.until(lambda: 2 == client.of(cell).count("idle"))
+
+
+async def test_a_request_that_is_repeated_to_the_byte_is_no_other_run(bench: Bench) -> None:
+    kernel = await bench.a_kernel()
+    client = joined(bench, kernel)
+    cell = client.cell("print a", "same")
+    first = uid_of(bench, kernel, cell)
+    await client.done(cell)
+    client.cell("print a", "same")  # ipykernel drops it, the kernel in memory does not
+    assert first == uid_of(bench, kernel, cell)
+    await client.until(lambda: 2 == client.of(cell).count("idle"))
+    assert "ok" == (await bench.service.run(ME, first)).view.outcome
 
 
 @pytest.mark.parametrize("content", [{}, {"code": None}, {"code": 5}])
@@ -367,7 +379,7 @@ async def test_what_is_sent_while_the_kernel_starts_is_executed_when_it_is_there
     assert ("ok", "done") == await end_of(bench, kernel, cells[1])
 
 
-async def test_cells_sent_while_the_kernel_starts_come_before_a_run_that_had_its_turn(
+async def test_a_run_that_had_its_turn_comes_before_cells_sent_while_the_kernel_starts(
     bench: Bench, gate: asyncio.Event
 ) -> None:
     kernel = await a_starting_kernel(bench, gate)
@@ -377,7 +389,7 @@ async def test_cells_sent_while_the_kernel_starts_come_before_a_run_that_had_its
     gate.set()
     await client.done(cell)
     assert "run\n" == text(await bench.ended(kernel, "r"))
-    assert ["print cell", "print run"] == codes(bench.kernel)
+    assert ["print run", "print cell"] == codes(bench.kernel)
 
 
 async def test_what_is_sent_during_a_restart_is_for_the_next_generation(bench: Bench) -> None:
@@ -1252,3 +1264,39 @@ async def test_a_cell_that_is_cancelled_while_its_kernel_starts_is_answered(
     gate.set()
     await client.done(cell)
     assert ["reply aborted", "idle"] == client.of(cell)
+
+
+# -- ends that concern the kernel ------------------------------------------------------------------
+
+
+async def test_a_cell_that_ends_well_makes_good_for_the_death_before_it(bench: Bench) -> None:
+    kernel = await bench.a_kernel()
+    client = joined(bench, kernel)
+    for _ in range(8):
+        await client.done(client.cell("die SIGKILL"))
+        good = client.cell("print good")
+        await client.done(good)
+        assert "reply ok" in client.of(good)
+
+
+async def test_a_cell_in_a_subshell_cannot_be_cancelled(bench: Bench) -> None:
+    kernel = await bench.a_kernel()
+    client = joined(bench, kernel)
+    content: dict[str, Json] = {"code": "sleep", "allow_stdin": False}
+    cell = client.send("execute_request", content, subshell_id="sub")
+    await client.hears("busy", cell)
+    with pytest.raises(CannotCancel, match="subshell"):
+        await bench.service.cancel(ME, uid_of(bench, kernel, cell))
+    bench.kernel.release()
+    await client.done(cell)
+    assert ("ok", "done") == await end_of(bench, kernel, cell)
+
+
+async def test_a_gateway_that_ends_takes_no_more_cells(bench: Bench) -> None:
+    kernel = await bench.a_kernel()
+    client = joined(bench, kernel)
+    bench.service.drain()
+    cell = client.cell("print never")
+    await client.done(cell)
+    assert ["reply aborted", "idle"] == client.of(cell)
+    assert [] == codes(bench.kernel)

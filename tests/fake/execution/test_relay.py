@@ -39,8 +39,8 @@ class Desk:
     def touch(self) -> None:
         self.touched += 1
 
-    def take_request(self, message: RawMessage, request: Message) -> None:
-        self.requests.append(request.header)
+    def take_request(self, message: RawMessage, header: Header) -> None:
+        self.requests.append(header)
 
     def take_input(self, message: RawMessage, asked: Key, value: str) -> None:
         self.inputs.append((asked, value))
@@ -574,8 +574,7 @@ async def test_what_was_dropped_is_told_with_its_count_where_it_is_missing() -> 
     (notice,) = notices(client)
     assert (
         f"[kernel-gateway: {lost} messages ({lost_bytes} bytes) of output were dropped here, "
-        "because this client was away or too slow. The run the-uid has all of it: GET "
-        "/api/runs/the-uid/log.]\n"
+        "because this client was away or too slow. The log of the run the-uid has all of it.]\n"
     ) == notice
     (told_of,) = [message for message in client.told if message.msg_type == "stream"]
     assert cell == told_of.parent
@@ -649,7 +648,7 @@ async def test_status_replies_errors_and_prompts_are_never_dropped() -> None:
 async def test_who_never_reads_what_may_not_be_dropped_has_to_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(spool, "KEPT_MESSAGES", 100)
+    monkeypatch.setattr(spool, "KEPT_BYTES", 70_000)
     office = Office(spool_bytes=20_000)
     slow, other = office.client("slow", eager=False), office.client("other")
     for _ in range(200):
@@ -835,3 +834,23 @@ def _said(message: RawMessage) -> str:
     if isinstance(data, dict):
         return str(data["text/plain"])
     return str(content.get("execution_state") or content.get("status"))
+
+
+async def test_who_is_away_and_cannot_be_helped_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spool, "KEPT_BYTES", 70_000)
+    office = Office(spool_bytes=20_000)
+    office.client("away").leave()
+    other = office.client("other")
+    for _ in range(200):
+        office.says("status", {"execution_state": "busy"})
+        await told()
+        other.acknowledge()
+    assert "<Relay 1 of 1 sessions connected>" == repr(office.relay)
+
+
+async def test_a_client_that_was_given_no_id_to_come_back_with_leaves_no_place() -> None:
+    office = Office()
+    office.client(None).leave()
+    assert "<Relay 0 of 0 sessions connected>" == repr(office.relay)

@@ -614,7 +614,7 @@ async def test_a_client_that_does_not_read_is_told_what_was_dropped(tmp_path: Pa
 async def test_a_client_that_reads_nothing_of_what_may_not_be_dropped_has_to_come_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "KEPT_MESSAGES", 50)
+    monkeypatch.setattr(spool, "KEPT_BYTES", 2**22)
     error: dict[str, Json] = {"ename": "E", "evalue": "x" * 2**17, "traceback": []}
     async with gateway_with(tmp_path, limits={"spool_bytes": 2**20}) as gateway:
         kernel = await ready_kernel(gateway)

@@ -18,7 +18,8 @@ from kernel_gateway.messaging.raw import RawMessage
 from kernel_gateway.messaging.spool import (
     JOIN_ABOVE,
     JOINED_CHARS,
-    KEPT_MESSAGES,
+    KEPT_BYTES,
+    LOST_PARENTS,
     OVERHEAD_BYTES,
     Lost,
     Reader,
@@ -453,7 +454,7 @@ def test_a_reader_for_whom_too_much_has_to_be_kept_is_beyond_help() -> None:
     spool = Spool(0)
     reader, other = spool.reader(), spool.reader()
     status = message(0, msg_type="status")
-    for _ in range(KEPT_MESSAGES):
+    for _ in range(KEPT_BYTES // (status.bytes + OVERHEAD_BYTES)):
         spool.append(status, reader)
     assert not reader.is_beyond_help
     spool.append(status)
@@ -461,6 +462,20 @@ def test_a_reader_for_whom_too_much_has_to_be_kept_is_beyond_help() -> None:
     spool.append(status)
     assert reader.is_beyond_help
     assert not other.is_beyond_help
+    spool.take(reader, 2**40)
+    spool.acknowledge(reader, reader.taken)
+    assert 0 == reader.kept_bytes
+
+
+def test_losses_of_very_many_requests_are_told_together() -> None:
+    spool = Spool(0)
+    reader = spool.reader()
+    for number in range(LOST_PARENTS + 11):
+        spool.append(message(number, parent=str(number)))
+    lost = spool.take(reader, 2**40).lost
+    assert LOST_PARENTS + 1 == len(lost)
+    assert 10 == lost[b"{}"].messages
+    assert LOST_PARENTS + 10 == sum(one.messages for one in lost.values())
 
 
 # -- in any order ---------------------------------------------------------------------------------

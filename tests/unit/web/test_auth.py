@@ -216,3 +216,9 @@ def test_a_base_url_is_written_in_one_way(text: str, base_url: str) -> None:
 def test_what_is_no_path_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="base_url"):
         WebSettings(token="t", base_url=text)
+
+
+def test_a_header_of_blanks_takes_no_time_to_refuse() -> None:
+    """A pattern that tries each way to divide them took half a minute, for a caller unknown."""
+    with pytest.raises(Unauthorized):
+        TOKENS.caller(request(Authorization="token a" + 10**6 * " " + "b"))
