@@ -122,7 +122,7 @@ def _labelled(label: str, found: tuple[list[float], list[float]]) -> dict[str, l
 
 
 async def _flood_store(seconds: float, *, flood: bool) -> tuple[list[float], list[float]]:
-    with tempfile.TemporaryDirectory(prefix="kg-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         settings = StoreSettings(folder=Path(folder))
         engine = writing_engine(settings)
         migrate(engine)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from benchmarks.commits import flood_server, flood_store
 from benchmarks.measure import (
     Contender,
-    Result,
     alternate,
     percentile,
-    ratios,
+    ratio_table,
     surroundings,
     table,
 )
@@ -22,7 +21,6 @@ from benchmarks.peers import HttpFloor, gateway, raw_kernel
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_HEAD = ("contender", "p50 ms", "p99 ms", "ratio min/median/max", "CPU ms: gateway", "kernel")
 _FLOOD_HEAD = ("measured", "count", "p50 ms", "p99 ms", "max ms")
 
 
@@ -34,7 +32,7 @@ def main() -> None:
             results = alternate(contenders, rounds=options.rounds, calls=options.calls)
         print(f"## Warm 1+1, history {'on' if history else 'off'}\n")
         print(f"{options.rounds} rounds of {options.calls} calls each.\n")
-        print(_ratio_table(results), end="\n\n")
+        print(ratio_table(results), end="\n\n")
     if options.flood:
         print("## Commits\n")
         print(_flood_table(flood_store(options.flood)), end="\n\n")
@@ -63,24 +61,6 @@ def _contenders(*, history: bool, parts: bool) -> Iterator[Sequence[Contender]]:
         if parts and not history:
             contenders += [*stack.enter_context(engines()), HttpFloor(server)]
         yield contenders
-
-
-def _ratio_table(results: Sequence[Result]) -> str:
-    floor = results[0]
-    return table(_HEAD, [_ratio_row(result, floor) for result in results])
-
-
-def _ratio_row(result: Result, floor: Result) -> tuple[str, ...]:
-    found = sorted(ratios(result, floor))
-    low, middle, high = found[0], percentile(found, 50), found[-1]
-    return (
-        result.name,
-        f"{1000 * result.percentile(50):.2f}",
-        f"{1000 * result.percentile(99):.2f}",
-        f"{low:.2f} / **{middle:.2f}** / {high:.2f}",
-        f"{result.cpu_ms('gateway'):.2f}",
-        f"{result.cpu_ms('kernel'):.2f}",
-    )
 
 
 def _flood_table(found: Mapping[str, Sequence[float]]) -> str:

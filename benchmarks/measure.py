@@ -82,6 +82,30 @@ def ratios(result: Result, floor: Result) -> list[float]:
     return [mine / best for mine, best in pairs]
 
 
+def ratio_table(results: Sequence[Result]) -> str:
+    """The first of them is the floor."""
+    head = ("contender", "p50 ms", "p99 ms", "ratio min/median/max", *_CPU_HEAD)
+    return table(head, [_ratio_row(result, results[0]) for result in results])
+
+
+_CPU_HEAD = ("CPU ms: client", "gateway", "kernel")
+
+
+def _ratio_row(result: Result, floor: Result) -> tuple[str, ...]:
+    return (
+        result.name,
+        f"{1000 * result.percentile(50):.2f}",
+        f"{1000 * result.percentile(99):.2f}",
+        spread(ratios(result, floor), ".2f"),
+        *(f"{result.cpu_ms(part):.2f}" for part in ("client", "gateway", "kernel")),
+    )
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """min / **median** / max"""
+    return f"{min(values):{form}} / **{median(values):{form}}** / {max(values):{form}}"
+
+
 def percentile(values: Sequence[float], percent: int) -> float:
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 

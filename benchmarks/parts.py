@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
+from benchmarks.cells import CODE, SHOWN
 from benchmarks.measure import children, process_cpu
-from benchmarks.peers import CODE, SHOWN
 from kernel_gateway.app import SWITCH_INTERVAL_S
 from kernel_gateway.execution.local import LocalService
 from kernel_gateway.kernels.local import LocalLauncher
@@ -58,6 +58,9 @@ class MemoryStore:
         pass
 
     async def unfinished(self) -> Sequence[Any]:
+        return ()
+
+    async def notebook_sessions(self) -> Sequence[Any]:
         return ()
 
     async def sweep(self, now: float) -> int:
@@ -135,7 +138,7 @@ def _own_pid() -> int:
 @contextmanager
 def engines() -> Iterator[list[Engine]]:
     """History off."""
-    with TemporaryDirectory(prefix="kg-") as folder, _loop() as first, _loop() as second:
+    with TemporaryDirectory(prefix="bench-") as folder, _loop() as first, _loop() as second:
         opening: Awaitable[Store] = Store.open(StoreSettings(folder=Path(folder)))
         engine = Engine("engine", first, first.run_until_complete(opening))
         bare = Engine("engine, no store", second, cast("Store", MemoryStore()))

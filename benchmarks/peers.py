@@ -23,17 +23,17 @@ from typing import TYPE_CHECKING, Any
 import zmq
 from jupyter_client.connect import write_connection_file
 
+from benchmarks.cells import CODE, SHOWN, Cell, execute_request
 from benchmarks.measure import new_child, process_cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-CODE, SHOWN = "1+1", "2"
 START_LIMIT_S = 60.0
+TOKEN = "benchmark"
+NO_HISTORY = "--HistoryManager.enabled=False"
 
-_NO_HISTORY = "--HistoryManager.enabled=False"
 _DELIMITER = b"<IDS|MSG>"
-_TOKEN = "benchmark"
 
 
 # -- the floor ------------------------------------------------------------------------------------
@@ -70,6 +70,9 @@ class RawKernel:
         sock.connect(url)
         return sock
 
+    def prepare(self) -> None:
+        """Its connection is not cut."""
+
     def round(self, calls: int) -> list[float]:
         return [self._timed() for _ in range(calls)]
 
@@ -82,77 +85,54 @@ class RawKernel:
 
     def _timed(self) -> float:
         start = time.perf_counter()
-        shown = self.execute(CODE)
+        shown = self.execute(CODE).shown
         took = time.perf_counter() - start
         assert shown == SHOWN, shown
         return took
 
-    def execute(self, code: str) -> str | None:
-        """The text of the result."""
-        msg_id = uuid.uuid4().hex
-        content = {
-            "code": code,
-            "silent": False,
-            "store_history": True,
-            "user_expressions": {},
-            "allow_stdin": False,
-            "stop_on_error": False,
-        }
-        self._send(msg_id, "execute_request", content)
-        return self._until_over(msg_id)
+    def execute(self, code: str) -> Cell:
+        """Returns when reply and idle are there."""
+        header, content = execute_request(code, self._session)
+        self._send(header, content)
+        cell = Cell(header["msg_id"])
+        while not cell.over:
+            for sock, _ in self._poller.poll(10_000):
+                frames = sock.recv_multipart()
+                at = frames.index(_DELIMITER) + 2
+                cell.hear(frames[at], frames[at + 1], frames[at + 3])
+        return cell
 
-    def _send(self, msg_id: str, msg_type: str, content: Mapping[str, Any]) -> None:
-        header = {
-            "msg_id": msg_id,
-            "msg_type": msg_type,
-            "session": self._session,
-            "username": "",
-            "date": "2030-01-01T00:00:00Z",
-            "version": "5.4",
-        }
+    def _send(self, header: Mapping[str, Any], content: Mapping[str, Any]) -> None:
         signed = [json.dumps(header).encode(), b"{}", b"{}", json.dumps(content).encode()]
         digest = self._key.copy()
         for frame in signed:
             digest.update(frame)
         self._shell.send_multipart([_DELIMITER, digest.hexdigest().encode(), *signed])
 
-    def _until_over(self, msg_id: str) -> str | None:
-        shown, replied, idle = None, False, False
-        while not (replied and idle):
-            for sock, _ in self._poller.poll(10_000):
-                frames = sock.recv_multipart()
-                at = frames.index(_DELIMITER)
-                if json.loads(frames[at + 3]).get("msg_id") != msg_id:
-                    continue
-                kind = json.loads(frames[at + 2])["msg_type"]
-                if kind.endswith("_reply"):
-                    replied = True
-                elif kind == "status":
-                    idle = json.loads(frames[at + 5])["execution_state"] == "idle"
-                elif kind == "execute_result":
-                    shown = json.loads(frames[at + 5])["data"]["text/plain"]
-        return shown
-
     def _wait_ready(self) -> None:
         """An execute whose idle is heard: then iopub is connected, too."""
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
-            self._send(uuid.uuid4().hex, "kernel_info_request", {})
+            header, _ = execute_request("", self._session)
+            self._send({**header, "msg_type": "kernel_info_request"}, {})
             if self._iopub.poll(500):
                 break
         time.sleep(0.5)
         self.execute(CODE)
 
 
+IPYKERNEL = ("-m", "ipykernel_launcher", "-f")
+
+
 @contextmanager
-def raw_kernel(*, history: bool) -> Iterator[RawKernel]:
+def raw_kernel(*, history: bool = False, command: Sequence[str] = IPYKERNEL) -> Iterator[RawKernel]:
     """A kernel with the settings that the gateway gives its own: ipc, history as asked."""
-    with tempfile.TemporaryDirectory(prefix="kg-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         file, info = write_connection_file(
             f"{folder}/c.json", transport="ipc", ip=f"{folder}/k", key=uuid.uuid4().hex.encode()
         )
-        options = [] if history else [_NO_HISTORY]
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", file, *options]
+        options = [] if history else [NO_HISTORY]
+        command = [sys.executable, *command, file, *options]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         context: zmq.Context[Any] = zmq.Context()
         try:
@@ -171,13 +151,15 @@ def raw_kernel(*, history: bool) -> Iterator[RawKernel]:
 class Gateway:
     """`kernel-gateway serve` in a process of its own."""
 
+    name = "kernel-gateway"
+
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.pid = process.pid
-        self._port = port
+        self.port = port
         self._http = HttpConnection(port)
 
     def connection(self) -> HttpConnection:
-        return HttpConnection(self._port)
+        return HttpConnection(self.port)
 
     def start_kernel(self) -> RestKernel:
         made: dict[str, Any] = {}
@@ -278,13 +260,13 @@ class HttpConnection:
     def call(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         data = b"" if body is None else json.dumps(body).encode()
         head = (
-            f"{verb} {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: token {_TOKEN}\r\n"
+            f"{verb} {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: token {TOKEN}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
         )
         self._sock.sendall(head.encode() + data)
         status, answer = self._answer()
         assert status < 300, (status, answer)
-        return json.loads(answer)
+        return json.loads(answer) if answer else None
 
     def _answer(self) -> tuple[int, bytes]:
         data = b""
@@ -293,7 +275,7 @@ class HttpConnection:
         head = data[:end].decode("latin-1").split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in head[1:])
         body = data[end + 4 :]
-        while len(body) < int(headers["content-length"]):
+        while len(body) < int(headers.get("content-length", 0)):
             body += self._received()
         return int(head[0].split()[1]), body
 
@@ -304,10 +286,13 @@ class HttpConnection:
 
 
 @contextmanager
-def gateway(*, history: bool) -> Iterator[Gateway]:
-    """With an empty store, on a port of its own; everything else as a user would get it."""
-    with tempfile.TemporaryDirectory(prefix="kg-") as folder:
-        environment = {**os.environ, "KERNEL_GATEWAY_TOKEN": _TOKEN}
+def gateway(*, history: bool, specs: Path | None = None) -> Iterator[Gateway]:
+    """With an empty store, on a port of its own, and with the kernelspecs in `specs` beside those
+    of the environment; everything else as a user would get it."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        environment = {**os.environ, "KERNEL_GATEWAY_TOKEN": TOKEN}
+        if specs is not None:
+            environment["JUPYTER_PATH"] = str(specs)
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "kernel_gateway.commands.main", "serve"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import os
 import re
@@ -37,6 +38,7 @@ log = logging.getLogger("kernel_gateway.app")
 
 DISTRIBUTION = "kernel-gateway"
 SWITCH_INTERVAL_S = 0.0005  # the store's thread starved for seconds beside a busy loop without it
+GARBAGE_AFTER = 20_000  # objects: to look for cycles after 700 was a third of the cost of a relay
 LAST_ANSWERS_S = 2.0  # for calls that are still held when all runs have ended
 
 
@@ -171,6 +173,7 @@ def _stop_signals() -> Iterator[_Stop]:
 
 def prepare_process() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.set_threshold(GARBAGE_AFTER)
     _raise_descriptor_limit()
 
 

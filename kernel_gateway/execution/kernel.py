@@ -51,7 +51,10 @@ BARRIER_LIMIT_S = 1.0  # a kernel that does not answer on control by then has no
 QUIET_S = 0.2  # then the barrier is iopub's silence
 QUIET_CAP_S = 2.0
 
+OBSERVED_TEXT_S = 0.02
 TEXT_CHARS = 2**16  # so much of a stream is told to a run at once
+
+_IOPUB = Channel.IOPUB  # asked of each message, and a member is ten times as far from its class
 
 NEVER = Generation(0)  # of a kernel that was not launched yet
 
@@ -471,7 +474,7 @@ class ManagedKernel:
     # -- what it says ------------------------------------------------------------------------------
 
     def _on_message(self, message: RawMessage) -> None:
-        if message.channel is Channel.IOPUB:
+        if message.channel is _IOPUB:
             self._said += 1
         parent = message.parent
         if parent is None:
@@ -516,12 +519,14 @@ class ManagedKernel:
 
     def _gather(self, live: LiveRun, key: Key, fact: facts.Stream) -> None:
         """A flood of small prints is told in texts, one for each drain of the socket at most: to
-        tell a run costs more than all the rest."""
+        tell a run costs more than all the rest. A run that is only observed can wait for longer,
+        since its client was told already."""
         if self._text is not None and self._text.takes(live, fact):
             return
         self.tell_text()
         self._text = _Text(live, key, fact.name, [fact.text], len(fact.text))
-        asyncio.get_running_loop().call_soon(self.tell_text)
+        wait_s = OBSERVED_TEXT_S if live.machine.plan.observed else 0.0
+        asyncio.get_running_loop().call_later(wait_s, self.tell_text)
 
     def tell_text(self) -> None:
         """Before anything else is told to a run, so that all is in its order."""

@@ -38,6 +38,7 @@ Key: TypeAlias = tuple[str, str]
 
 #: Requests of which it is known who has asked; some kinds are never answered, so the oldest go.
 ASKED = 10_000
+_IOPUB = Channel.IOPUB  # asked of each message, and a member is ten times as far from its class
 _USERNAME = "kernel-gateway"
 _UNANSWERED = frozenset({"comm_open", "comm_msg", "comm_close", "input_reply"})
 
@@ -199,7 +200,7 @@ class Relay:
     def hear(self, message: RawMessage) -> None:
         if not self._seats:
             return
-        if message.channel is Channel.IOPUB:
+        if message.channel is _IOPUB:
             self._put(message, None)
         elif message.parent is not None:
             key = message.parent.session, message.parent.msg_id
@@ -419,7 +420,7 @@ def _prompt_of(reply: Message, prompts: Mapping[str, Key]) -> str | None:
 
 def _is_waited_for(message: RawMessage) -> bool:
     """A prompt can be answered only when the kernel's run has heard of it, too."""
-    if message.channel is Channel.IOPUB:
+    if message.channel is _IOPUB:
         return message.msg_type == "status" and _IDLE in message.parts[3]
     return message.channel is not Channel.STDIN
 

@@ -125,10 +125,11 @@ class RawMessage(NamedTuple):
         """
         header, parent, metadata, content = self.parts
         if (
-            _is_strict(content)
-            and (metadata == _EMPTY or _is_strict(metadata))
+            (metadata == _EMPTY or _is_strict(metadata))
             and (_is_strict_parent if len(parent) <= _SMALL_BYTES else _is_strict)(parent)
-            and _is_strict(header)
+            and content[:1] == b"{"
+            and content[1:2] != b"\0"
+            and _is_strict(header + content)  # one look at both
         ):
             return self
         strict = _strict(header), _strict(parent), _strict(metadata), _strict(content)

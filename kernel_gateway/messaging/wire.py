@@ -7,6 +7,7 @@ sockets.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 DELIMITER = b"<IDS|MSG>"
 _JSON_FRAMES = 4
+_BLOCK = 64  # bytes that SHA-256 takes at once
 
 
 class Signer:
@@ -28,11 +30,17 @@ class Signer:
     def __init__(self, key: bytes) -> None:
         if not key:
             raise ValueError("a kernel without a key would accept anybody's messages")
-        self._key = key
+        # RFC 2104 by hand: both hashes begin with a block that depends on the key alone. To copy
+        # them takes half the time of `hmac.digest`, and a relay does little else.
+        block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def sign(self, frames: Sequence[bytes]) -> bytes:
-        # In one call: half the time of an HMAC object, which Python copies and updates.
-        return hmac.digest(self._key, b"".join(frames), "sha256").hex().encode()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(b"".join(frames))
+        outer.update(inner.digest())
+        return outer.hexdigest().encode()
 
     def check(self, signature: bytes, frames: Sequence[bytes]) -> None:
         if not hmac.compare_digest(signature, self.sign(frames)):
