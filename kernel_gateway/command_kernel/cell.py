@@ -124,9 +124,9 @@ class Cell:
     async def _watch(self) -> int:
         assert self._processes
         while not self._leader_ended:
-            self._show_due()
             self._type()
-            self._look()
+            self._look()  # first: what would be shown now may be a prompt
+            self._show_due()
             await self._something()
         self._read_last_words()
         code = await self._processes.end()
@@ -213,7 +213,8 @@ class Cell:
 
     def _look(self) -> None:
         began = self._clock()
-        if self._looks and began >= self._lookout.due_at:
+        is_due = began >= self._lookout.due_at or self._console.lets_go(began)
+        if self._looks and is_due:
             sleeper = self._found_sleeper(began)
             self._lookout.looked(began, self._clock())
             if sleeper:

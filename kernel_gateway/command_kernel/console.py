@@ -66,6 +66,10 @@ class Console:
             times.append(0.0 if self._ready_size >= BIG_PIECE else self._pace_at)
         return min(times, default=None)
 
+    def lets_go(self, now: float) -> bool:
+        """Whether `take` would give an unfinished line."""
+        return any(now >= held.began + HOLD_S for held in self._held.values())
+
     def take(self, now: float) -> list[Piece]:
         """What is due by now, in as few pieces as the order of the streams allows."""
         due_at = self.due_at()

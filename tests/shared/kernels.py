@@ -33,6 +33,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.told: list[KernelInfo | RawMessage | KernelExit] = []
+        self._facts: dict[int, Fact | None] = {}  # by the identity of messages; `told` keeps them
         self._changed = asyncio.Event()
 
     def on_ready(self, info: KernelInfo) -> None:
@@ -56,7 +57,13 @@ class Recorder:
         return [message for message in self.messages if message.parent_id == msg_id]
 
     def facts(self, msg_id: MsgId) -> list[Fact]:
-        return [fact for message in self.of(msg_id) if (fact := fact_of(message))]
+        return [fact for message in self.of(msg_id) if (fact := self._fact_of(message))]
+
+    def _fact_of(self, message: RawMessage) -> Fact | None:
+        """Decoded once, however often it is asked for: a flood has many thousands."""
+        if id(message) not in self._facts:
+            self._facts[id(message)] = fact_of(message)
+        return self._facts[id(message)]
 
     def stdout(self, msg_id: MsgId) -> str:
         facts = self.facts(msg_id)

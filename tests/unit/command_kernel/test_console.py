@@ -116,3 +116,12 @@ def _decoded(feeds: list[tuple[Source, bytes, float]], source: Source) -> str:
 def _is_woven_of(whole: str, part: str) -> bool:
     letters = iter(whole)
     return all(letter in letters for letter in part)
+
+
+def test_it_says_when_an_unfinished_line_is_about_to_go() -> None:
+    console = Console()
+    console.feed(Source.STDOUT, b"whole\nName? ", 0.0)
+    assert not console.lets_go(HOLD_S / 2)
+    assert console.lets_go(HOLD_S)
+    console.take(HOLD_S)
+    assert not console.lets_go(2 * HOLD_S)
