@@ -503,7 +503,7 @@ class ManagedKernel:
             if self._faults & (self._faults - 1) == 0:  # the first, and at each power of two
                 log.warning("%r: %d malformed messages: %s", self, self._faults, fault)
             return None
-        home = _HOMES.get(type(fact), frozenset({Channel.IOPUB}))
+        home = _HOMES.get(type(fact), _ANY_OUTPUT)
         return fact if message.channel in home else None
 
     def _heard(self, live: LiveRun, key: Key, fact: facts.Fact, message: RawMessage) -> None:
@@ -630,6 +630,7 @@ def _settle(told: asyncio.Future[Any], value: object) -> None:
         told.set_result(value)
 
 
+_ANY_OUTPUT = frozenset({Channel.IOPUB})
 _HOMES: Mapping[type, frozenset[Channel]] = {
     facts.Replied: frozenset({Channel.SHELL}),
     facts.Completions: frozenset({Channel.SHELL}),

@@ -20,6 +20,8 @@ _LONGEST_PORT = "-99999"
 
 
 _PREFIX = "kg-"
+_CONNECTION_FILE = "kernel.json"
+_SOCKET = "k"
 _YOUNG_S = 60.0  # a folder is made first and locked then
 
 
@@ -32,12 +34,12 @@ class PrivateFolder:
 
     @property
     def connection_file(self) -> Path:
-        return self.path / "kernel.json"
+        return self.path / _CONNECTION_FILE
 
     @property
     def socket_base(self) -> Path:
         """jupyter_client appends a dash and a number for each socket."""
-        return self.path / "k"
+        return self.path / _SOCKET
 
     @property
     def fits_sockets(self) -> bool:
@@ -63,9 +65,17 @@ def _is_ours(path: Path, *, older_than: float) -> bool:
         found = path.lstat()
     except FileNotFoundError:
         return False
-    return (
-        stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and found.st_mtime < older_than
-    )
+    is_old_folder = stat.S_ISDIR(found.st_mode) and found.st_mtime < older_than
+    return is_old_folder and found.st_uid == os.getuid() and _holds_no_more_than_ours(path)
+
+
+def _holds_no_more_than_ours(path: Path) -> bool:
+    """Others may name a folder as we do, and keep in it what is dear to them."""
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return False
+    return all(name == _CONNECTION_FILE or name.startswith(f"{_SOCKET}-") for name in names)
 
 
 def _remove_unless_used(path: Path) -> bool:

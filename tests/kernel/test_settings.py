@@ -74,14 +74,17 @@ def test_the_usual_folder_is_short_enough_for_sockets(
 def test_what_a_killed_gateway_has_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     used, young = PrivateFolder(tmp_path), tmp_path / "kg-young"
     left, other = tmp_path / "kg-left", tmp_path / "other"
-    for folder in (young, left, other):
+    dear = tmp_path / "kg-dear"  # somebody else calls his folders so, too
+    for folder in (young, left, other, dear):
         folder.mkdir()
     (tmp_path / "kg-link").symlink_to(other)
-    for folder in (used.path, left, other):
+    for file in (left / "kernel.json", left / "k-1", dear / "kernel.json", dear / "thesis.txt"):
+        file.touch()
+    for folder in (used.path, left, other, dear):
         os.utime(folder, (0, 0))
     assert remove_left_behind(tmp_path) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["kg-link", "kg-young", "other", used.path.name]
+        ["kg-dear", "kg-link", "kg-young", "other", used.path.name]
     )
     used.remove()
 
