@@ -124,9 +124,8 @@ class WebSettings:
     max_body_bytes: int = 64 * 2**20
     #: The code of one run, UTF-8.
     max_code_bytes: int = 32 * 2**20
-    #: Request line and headers together. They are parsed before anybody knows whose they are, and
-    #: 5,000 short lines take 19 ms, in which nobody else is served.
-    max_header_bytes: int = 16 * 2**10
+    #: Request line and headers together.
+    max_header_bytes: int = 64 * 2**10
     #: A connection that has sent no complete header for so long is closed, idle ones too.
     header_timeout_s: float = 75.0
     #: A request whose body is not complete after so long is given up.
