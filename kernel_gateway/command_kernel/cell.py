@@ -102,7 +102,9 @@ class Cell:
         """What is opened is closed with `held`."""
         self._input = held.enter_context(closing(InputTerminal()))
         out, err = (held.enter_context(closing(Terminal())) for _ in range(2))
-        self._outputs = {Source.STDOUT: out, Source.STDERR: err, Source.TTY: self._input}
+        # In the order in which they are read where more than one may have something: what is
+        # written to /dev/tty is a question, or the end of its line, and not of what follows.
+        self._outputs = {Source.TTY: self._input, Source.STDOUT: out, Source.STDERR: err}
         for terminal in (out, err) if self._ask else (out, err, self._input):
             terminal.never_answer()  # to those who read where they print, or ask /dev/tty
         self._processes = ProcessSession(
@@ -167,7 +169,11 @@ class Cell:
             self._rest.cancel()
 
     def _readable(self, source: Source) -> None:
-        self._pace.printed(self._read(source), self._clock())
+        """Of two that were written one after the other, the later may be readable first."""
+        size = self._read(Source.TTY)
+        if source is not Source.TTY:
+            size += self._read(source)
+        self._pace.printed(size, self._clock())
         if self._outputs[source].ended:
             self._loop.remove_reader(self._outputs[source].master)
         if rest_s := self._pace.rest_s(self._clock()):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import struct
 import termios
 from dataclasses import dataclass
@@ -111,6 +112,8 @@ class InputTerminal(Terminal):
     def __init__(self) -> None:
         super().__init__()
         self.device = os.fstat(self.slave).st_rdev
+        self._on_its_way = select.poll()
+        self._on_its_way.register(self.slave, select.POLLIN)
         self._edit_lines_here()
 
     @property
@@ -120,7 +123,13 @@ class InputTerminal(Terminal):
 
     @property
     def is_taken(self) -> bool:
-        """Whether the programs have read all that was typed."""
+        """Whether the programs have read all that was typed.
+
+        What was typed reaches them by way of a worker of the system, late when it is busy: it is
+        not counted as unread before. To look whether there is something to read sees to that.
+        """
+        if self._on_its_way.poll(0):
+            return False
         (unread,) = struct.unpack("i", fcntl.ioctl(self.slave, termios.TIOCINQ, bytes(4)))
         return bool(unread == 0)
 

@@ -274,3 +274,8 @@ async def test_python_is_that_of_our_environment_also_when_nobody_has_activated_
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     async with open_shell() as shell:
         assert f"{sys.prefix}\n" == await shell.output("python3 -c 'import sys; print(sys.prefix)'")
+
+
+async def test_what_is_said_to_the_terminal_comes_before_what_is_printed_next(shell: Shell) -> None:
+    for _ in range(30):
+        assert "said\nprinted\n" == await shell.output("echo said >/dev/tty; echo printed")
