@@ -161,6 +161,7 @@ def _run(uid: RunUid) -> StoredRun:
         run_id=RunId(uid),
         owner=Owner("benchmark"),
         session="session",
+        kernel_id="session",
         kernel_name="python3",
         generation=1,
         digest="",

@@ -33,8 +33,9 @@ _COMMANDS = {
 }
 
 #: Kernelspecs of the benchmarks.
-CELLS, CELLS_HISTORY, BURST = "cells", "cells-history", "burst"
+CELLS, CELLS_HISTORY, BURST, SLOW = "cells", "cells-history", "burst", "slow"
 BURST_COMMAND = (str(HERE / "burst.py"),)
+SLOW_START_S = 10
 
 
 class Rival:
@@ -72,6 +73,8 @@ def kernelspecs() -> Iterator[Path]:
         _write_spec(Path(folder), CELLS, [*ipykernel, NO_HISTORY])
         _write_spec(Path(folder), CELLS_HISTORY, ipykernel)
         _write_spec(Path(folder), BURST, burst)
+        slow = f'sleep {SLOW_START_S}; exec "$0" "$@"'
+        _write_spec(Path(folder), SLOW, ["/bin/sh", "-c", slow, *ipykernel])
         yield Path(folder)
 
 

@@ -25,14 +25,17 @@ from typing import TYPE_CHECKING
 from kernel_gateway.errors import GatewayError, NotebookUnwritable, Refused
 from kernel_gateway.execution.local import LocalService
 from kernel_gateway.kernels.local import LocalLauncher
+from kernel_gateway.kernels.pool import WarmLauncher
 from kernel_gateway.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from kernel_gateway.config import Settings
+    from kernel_gateway.execution.webhooks import Render
     from kernel_gateway.service import Service
     from kernel_gateway.web.server import Server
+    from kernel_gateway.webhooks.sender import Sender
 
 log = logging.getLogger("kernel_gateway.app")
 
@@ -72,18 +75,25 @@ _EXPECTED = (GatewayError, OSError, SystemExit, KeyboardInterrupt, asyncio.Cance
 
 
 @asynccontextmanager
-async def _engine(settings: Settings, folder: Path) -> AsyncIterator[LocalService]:
+async def _engine(
+    settings: Settings, folder: Path, *, sender: Sender | None = None, render: Render | None = None
+) -> AsyncIterator[LocalService]:
     """Each part is closed even if the closing of another fails; the store last."""
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(_make_private, folder)
         store = await Store.open(replace(settings.store, folder=folder))
         stack.push_async_callback(store.close)
-        launcher = LocalLauncher(settings.kernels)
+        launcher = WarmLauncher(
+            LocalLauncher(settings.kernels), settings.engine.warm, folder=folder / "warm"
+        )
         stack.push_async_callback(launcher.close)
-        engine = replace(settings.engine, sessions_dir=folder / "sessions")
-        service = LocalService(launcher, store, engine)
+        engine = replace(
+            settings.engine, sessions_dir=folder / "sessions", artifacts_dir=folder / "artifacts"
+        )
+        service = LocalService(launcher, store, engine, sender=sender, render=render)
         stack.push_async_callback(service.close)
         await service.start()
+        await launcher.start()
         yield service
 
 
@@ -105,14 +115,21 @@ async def serve(settings: Settings, *, version: str, announce: Callable[[Server]
     `announce` is called once, when the first request can come.
     """
     # Imported here: see above.
+    from kernel_gateway.web import render
     from kernel_gateway.web.application import make_application
     from kernel_gateway.web.handler import Calls
     from kernel_gateway.web.server import Server
+    from kernel_gateway.webhooks.http import HttpSender
 
     prepare_process()
+    record_json = functools.partial(render.record_json, base_url=settings.web.base_url)
     with _stop_signals() as stop:
         async with AsyncExitStack() as stack:
-            service = await stack.enter_async_context(_engine(settings, settings.data_dir))
+            sender = await asyncio.to_thread(HttpSender, settings.engine.webhooks)
+            stack.callback(sender.close)
+            service = await stack.enter_async_context(
+                _engine(settings, settings.data_dir, sender=sender, render=record_json)
+            )
             server = await asyncio.to_thread(Server, settings.web)
             stack.push_async_callback(server.close)
             calls = Calls()

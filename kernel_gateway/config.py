@@ -30,10 +30,13 @@ from kernel_gateway.errors import Refused
 from kernel_gateway.execution.languages import checked_images, merged
 from kernel_gateway.execution.settings import CullingSettings, EngineSettings
 from kernel_gateway.kernels.settings import KernelSettings
+from kernel_gateway.runs.answer import CONSOLE_CHARS
 from kernel_gateway.runs.log import LogLimits
 from kernel_gateway.service import Owner
 from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.web.settings import (
+    MAX_PAGE,
+    MAX_WAIT_S,
     BackendAISettings,
     ChannelSettings,
     OriginSettings,
@@ -41,9 +44,12 @@ from kernel_gateway.web.settings import (
     WebSettings,
     normalised_base_url,
 )
+from kernel_gateway.webhooks.settings import WebhookSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from kernel_gateway.messaging.strict_json import Json
 
 MIB = 2**20
 
@@ -56,6 +62,7 @@ _ENGINE = EngineSettings()
 _CULLING = CullingSettings()
 _LOG = LogLimits()
 _STORE = StoreSettings(folder=Path())
+_WEBHOOKS = WebhookSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +248,12 @@ class Web(Configurable):
         min=1.0,
         config=True,
         help="Seconds after which a connection without a complete request is closed.",
+    )
+    events_ping_s = Float(
+        _WEB.events_ping_s,
+        min=0.001,
+        config=True,
+        help="Seconds after which a stream of a run's events without any says that it is there.",
     )
     body_timeout_s = Float(
         _WEB.body_timeout_s,
@@ -477,6 +490,18 @@ class Runs(Configurable):
         help="Kernels at one time by the name of their kernelspec; those that are not named have "
         "no limit. For example {'python3': 20, 'ir': 2}.",
     )
+    own_kernels = Int(
+        _ENGINE.own_kernels,
+        min=1,
+        config=True,
+        help="Runs at one time that have kernels of their own; the others wait for their turn.",
+    )
+    warm = Dict(
+        Int(min=0),
+        config=True,
+        help="By the name of a kernelspec, how many kernels are kept started for whoever comes "
+        "next without an environment or a folder of its own. For example {'python3': 2}.",
+    )
     command_spec = Unicode(
         _ENGINE.command_spec,
         config=True,
@@ -498,6 +523,12 @@ class Runs(Configurable):
     )
     start_limit_s = Float(
         _ENGINE.start_limit_s, min=0.1, config=True, help="Seconds for a kernel to come up."
+    )
+    health_limit_s = Float(
+        _ENGINE.health_limit_s,
+        min=0.1,
+        config=True,
+        help="Seconds that a kernel has to say that it is well, and so has the user's own check.",
     )
     shutdown_grace_s = Float(
         _ENGINE.shutdown_grace_s,
@@ -559,6 +590,18 @@ class Runs(Configurable):
         config=True,
         help="Characters of one log record; longer text takes several.",
     )
+    artifact_count = Int(
+        _LOG.artifact_count,
+        min=0,
+        config=True,
+        help="Artifacts kept of one run: its files, pictures, and what was too big to be inline.",
+    )
+    artifact_bytes = Int(
+        _LOG.artifact_bytes,
+        min=0,
+        config=True,
+        help="Bytes of all artifacts of one run; what goes beyond is not kept, and said so.",
+    )
     log_bytes = Int(
         _LOG.log_bytes,
         min=MIB,
@@ -582,6 +625,57 @@ class Runs(Configurable):
     def settings(self) -> EngineSettings:
         limits = LogLimits(**_values(self, LogLimits))
         return EngineSettings(**{**_values(self, EngineSettings), "log": limits})
+
+
+class Webhooks(Configurable):
+    """Calls that tell others how a run goes on."""
+
+    allowed_hosts = List(
+        Unicode(),
+        config=True,
+        help="Hosts that may be called whatever their address: names as patterns of the shell "
+        "(*.example.com), addresses and networks (10.1.0.0/16). Others are called by public "
+        "addresses alone.",
+    )
+    allow_public = Bool(
+        _WEBHOOKS.allow_public,
+        config=True,
+        help="Whether hosts with public addresses may be called; false: allowed_hosts alone.",
+    )
+    tries = Int(
+        _WEBHOOKS.tries, min=1, config=True, help="Tries of one delivery, before it is given up."
+    )
+    first_pause_s = Float(
+        _WEBHOOKS.first_pause_s,
+        min=0.01,
+        config=True,
+        help="Seconds before the second try; doubles with each.",
+    )
+    most_pause_s = Float(
+        _WEBHOOKS.most_pause_s,
+        min=0.01,
+        config=True,
+        help="The most seconds before a try, whatever the receiver asks for (Retry-After).",
+    )
+    timeout_s = Float(
+        _WEBHOOKS.timeout_s, min=0.1, config=True, help="Seconds of one try, until its answer."
+    )
+    every_s = Float(
+        _WEBHOOKS.every_s,
+        min=0.0,
+        config=True,
+        help="Seconds between two deliveries of one run that bring nothing but text.",
+    )
+    drain_s = Float(
+        _WEBHOOKS.drain_s,
+        min=0.0,
+        config=True,
+        help="Seconds for what is still to be delivered when the gateway shuts down; the rest is "
+        "delivered after its next start.",
+    )
+
+    def settings(self, engine: EngineSettings) -> EngineSettings:
+        return replace(engine, webhooks=WebhookSettings(**_values(self, WebhookSettings)))
 
 
 class Culling(Configurable):
@@ -705,6 +799,7 @@ CLASSES: list[type[Configurable]] = [
     Channels,
     Kernels,
     Runs,
+    Webhooks,
     Culling,
     Languages,
     Store,
@@ -715,17 +810,49 @@ def read_settings(config: Config) -> Settings:
     """Raises `Refused`, and traitlets' `TraitError` for a value that a trait does not take."""
     gateway = Gateway(config=config)
     data_dir = Path(gateway.data_dir).expanduser().absolute()
+    engine = _engine(config)
+    web = replace(
+        Web(config=config).settings(BackendAI(config=config).settings()),
+        channels=Channels(config=config).settings(),
+    )
     return Settings(
         data_dir=data_dir,
         drain_s=gateway.drain_s,
-        web=replace(
-            Web(config=config).settings(BackendAI(config=config).settings()),
-            channels=Channels(config=config).settings(),
-        ),
+        web=replace(web, limits=_limits(web, engine)),
         kernels=Kernels(config=config).settings(),
-        engine=_engine(config),
+        engine=engine,
         store=Store(config=config).settings(data_dir),
     )
+
+
+def _limits(web: WebSettings, engine: EngineSettings) -> dict[str, Json]:
+    """What callers are told of all this: bytes, characters, seconds and counts."""
+    return {
+        "line_bytes": engine.log.line_bytes,
+        "inline_bytes": engine.log.inline_bytes,
+        "log_bytes": engine.log.log_bytes,
+        "artifact_count": engine.log.artifact_count,
+        "artifact_bytes": engine.log.artifact_bytes,
+        "console_chars": CONSOLE_CHARS,
+        "body_bytes": web.max_body_bytes,
+        "code_bytes": web.max_code_bytes,
+        "wait_s": MAX_WAIT_S,
+        "page": MAX_PAGE,
+        "queue": engine.queue_bound,
+        "own_kernels": engine.own_kernels,
+        "kernels": engine.max_kernels,
+        "kernels_per_owner": engine.max_kernels_per_owner,
+        "retention_s": engine.retention_s,
+        "limits": {
+            "start": engine.start_limit_s,
+            "step": None,
+            "run": None,
+            "idle": None,
+            "queue": None,
+            "input": None,
+        },
+        "webhook_tries": engine.webhooks.tries,
+    }
 
 
 def _path(text: str) -> Path | None:
@@ -734,6 +861,7 @@ def _path(text: str) -> Path | None:
 
 def _engine(config: Config) -> EngineSettings:
     engine = Culling(config=config).settings(Runs(config=config).settings())
+    engine = Webhooks(config=config).settings(engine)
     return Channels(config=config).added_to(Languages(config=config).settings(engine))
 
 

@@ -19,11 +19,14 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
     │   │   ├── SessionNotFound     session_not_found
     │   │   ├── FileNotThere        file_not_found
     │   │   ├── RunNotFound         run_not_found
+    │   │   ├── ArtifactNotFound    artifact_not_found
     │   │   └── RouteNotFound       route_not_found
     │   ├── MethodNotAllowed        405 method_not_allowed
+    │   ├── NotAcceptable           406 not_acceptable
     │   ├── Conflict                409
     │   │   ├── RunIdConflict       run_id_conflict
     │   │   ├── RunIdAmbiguous      run_id_ambiguous
+    │   │   ├── RunActive           run_active
     │   │   ├── SessionExists       session_exists
     │   │   ├── NotWaiting          not_waiting
     │   │   ├── WrongPrompt         wrong_prompt
@@ -32,8 +35,10 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
     │   ├── RunExpired              410 run_expired
     │   ├── TooLarge                413 too_large
     │   ├── JsonNeeded              415 json_needed
+    │   ├── RangeRefused            416 range_not_satisfiable
     │   └── TooMany                 429, told when to come back
     │       ├── QueueFull           queue_full
+    │       ├── TooManyRuns         too_many_runs
     │       ├── TooManyKernels      too_many_kernels
     │       ├── TooManyClients      too_many_clients
     │       └── TooManyCalls        too_many_calls
@@ -41,6 +46,9 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
     │   ├── MalformedMessage        its message does not follow the protocol
     │   ├── BadSignature            its message is not signed with its key
     │   └── KernelStartFailed       it never came up; holds the end of its stderr
+    ├── WireFault                   the gateway was not reached; told by the client library alone
+    │   ├── Unreachable             unreachable
+    │   └── UnexpectedAnswer        unexpected_answer       of something else, or garbled on its way
     └── OurFault
         ├── Draining                503 draining
         ├── StoreUnavailable        503 store_unavailable
@@ -166,6 +174,10 @@ class RunNotFound(NotFound):
     code = "run_not_found"
 
 
+class ArtifactNotFound(NotFound):
+    code = "artifact_not_found"
+
+
 class RouteNotFound(NotFound):
     code = "route_not_found"
 
@@ -173,6 +185,13 @@ class RouteNotFound(NotFound):
 class MethodNotAllowed(CallerFault):
     code = "method_not_allowed"
     status = 405
+
+
+class NotAcceptable(CallerFault):
+    """The caller takes no form in which this can be given."""
+
+    code = "not_acceptable"
+    status = 406
 
 
 class Conflict(CallerFault):
@@ -197,6 +216,12 @@ class RunIdAmbiguous(Conflict):
             f"Several sessions have a run {run_id!r}; ask for one of the uids {', '.join(uids)}."
         )
         self.uids = uids
+
+
+class RunActive(Conflict):
+    """The run is not over, so it cannot be removed: cancel it first."""
+
+    code = "run_active"
 
 
 class SessionExists(Conflict):
@@ -258,6 +283,17 @@ class JsonNeeded(CallerFault):
     status = 415
 
 
+class RangeRefused(CallerFault):
+    """None of what was asked for is there; the whole has `size` bytes."""
+
+    code = "range_not_satisfiable"
+    status = 416
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"There are {size} bytes, and none of those that were asked for.")
+        self.size = size
+
+
 class TooMany(CallerFault):
     """A limit is reached; worth another try after `retry_after_s`."""
 
@@ -267,6 +303,12 @@ class TooMany(CallerFault):
 
 class QueueFull(TooMany):
     code = "queue_full"
+
+
+class TooManyRuns(TooMany):
+    """As many runs with kernels of their own wait as may wait."""
+
+    code = "too_many_runs"
 
 
 class TooManyKernels(TooMany):
@@ -299,6 +341,24 @@ class BadSignature(KernelFault):
 
 class KernelStartFailed(KernelFault):
     code = "kernel_start_failed"
+
+
+class WireFault(GatewayError):
+    """Between a client and its gateway. No gateway tells it: what became of the call is unknown."""
+
+    status = 502
+
+
+class Unreachable(WireFault):
+    """No connection, or it was lost before the answer was complete."""
+
+    code = "unreachable"
+
+
+class UnexpectedAnswer(WireFault):
+    """What answered is no gateway, or one that this client does not understand."""
+
+    code = "unexpected_answer"
 
 
 class OurFault(GatewayError):

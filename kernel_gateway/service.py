@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NewType, Protocol
 
 from kernel_gateway.runs.answer import Answer, ConsoleItem, Cursor, Status
 from kernel_gateway.runs.plan import Limits, Mode, RunPlan
-from kernel_gateway.runs.records import Record, Seq
+from kernel_gateway.runs.records import Artifact, Record, Seq
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -39,18 +39,24 @@ __all__ = [
     "LOCAL_OWNER",
     "Answer",
     "ApiKey",
+    "Artifact",
+    "ArtifactContent",
     "BatchCommands",
     "ChannelsClient",
     "ChannelsLink",
     "Completion",
     "ConsoleItem",
     "Cursor",
+    "Delivery",
     "ExecuteCall",
     "ExecuteMode",
     "FileEntry",
     "FileListing",
+    "HealthCheck",
     "Helping",
+    "KernelHealth",
     "KernelInfoView",
+    "KernelOutput",
     "KernelRequest",
     "KernelSpecView",
     "KernelSpecsView",
@@ -64,6 +70,7 @@ __all__ = [
     "NotebookSessionView",
     "Owner",
     "Parting",
+    "Readiness",
     "Record",
     "RunId",
     "RunInfo",
@@ -80,6 +87,10 @@ __all__ = [
     "SessionRequest",
     "SessionView",
     "Status",
+    "Vitality",
+    "Webhook",
+    "WebhookEvent",
+    "WebhookView",
 ]
 
 
@@ -146,6 +157,54 @@ class Completion:
     matches: tuple[str, ...]
     start: int  # the text from here ...
     end: int  # ... to here is what a match replaces; characters
+
+
+@dataclass(frozen=True, slots=True)
+class KernelOutput:
+    """What a kernel's process has written to its own stdout and stderr, at its start and since:
+    the text that no run can claim."""
+
+    text: str  # the end of it, of the present generation or the last one
+    dropped: int  # bytes before that, which are no longer kept
+    generation: int
+
+
+class Vitality(StrEnum):
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"  # it answers, and its own check says no
+    UNRESPONSIVE = "unresponsive"  # it does not answer on control in time
+    STARTING = "starting"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """What came of the user's own check; see `set_health_check`."""
+
+    ok: bool | None  # None: it could not be made, and why
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelHealth:
+    status: Vitality
+    checked_at: float  # wall clock
+    message: str = ""
+    check: HealthCheck | None = None  # None: there is none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether something new can be taken at this moment."""
+
+    draining: bool
+    store_fault: str | None  # why nothing can be stored at present
+    kernels: int
+    runs: int  # that have not ended
+
+    @property
+    def ready(self) -> bool:
+        return not self.draining and self.store_fault is None
 
 
 # -- sessions -----------------------------------------------------------------------------------
@@ -327,13 +386,61 @@ class ChannelsLink(Protocol):
 # -- runs ---------------------------------------------------------------------------------------
 
 
+class WebhookEvent(StrEnum):
+    """Which records of a run are delivered."""
+
+    START = "start"  # the state changes up to running
+    OUTPUT = "output"  # output, update, clear, error, metric, artifact
+    LOGS = "logs"
+    INPUT = "input"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    url: str
+    events: tuple[WebhookEvent, ...] = tuple(WebhookEvent)
+    secret: str | None = field(default=None, repr=False)  # None: deliveries are not signed
+    trace: tuple[tuple[str, str], ...] = ()  # traceparent and tracestate of who created the run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One of a webhook, as its last attempt has left it."""
+
+    id: str
+    attempt: int  # from 1
+    status: int | None  # of the answer; None: there was none
+    at: float  # wall clock
+    first: Seq  # of its records
+    last: Seq
+    error: str = ""  # why there was no answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookView:
+    """Without its secret."""
+
+    url: str
+    events: tuple[WebhookEvent, ...]
+    deliveries: tuple[Delivery, ...] = ()  # the newest ones
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """A run to be created, or found again when its ID is known and its body the same."""
+    """A run to be created, or found again when its ID is known and its body the same.
+
+    On a kernel that is there, on that of a session, or, when neither is named, on a kernel of its
+    own, which is started for it and ends with it.
+    """
 
     plan: RunPlan
-    kernel_id: str
+    kernel_id: str | None = None
+    session: str | None = None  # name or ID; of a notebook's session the ID
+    kernel_name: str | None = None  # kernelspec of a kernel of its own; None: the default one
     run_id: RunId | None = None  # None: we assign one
+    labels: Mapping[str, str] = field(default_factory=dict)  # to group runs; no part of the body
+    webhook: Webhook | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,7 +451,7 @@ class RunInfo:
     uid: RunUid
     owner: Owner
     mode: Mode
-    kernel_id: str
+    kernel_id: str  # of a run with a kernel of its own that of the kernel it will have
     kernel_name: str
     generation: int | None
     queue_position: int | None  # 0 = next; None when not queued
@@ -352,6 +459,20 @@ class RunInfo:
     log_next: Seq  # the sequence number that the next record will get, as far as told
     log_bytes: int  # of text stored
     log_dropped: int  # bytes lost for good
+    context: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    artifacts: tuple[Artifact, ...] = ()  # in order of their records
+    webhook: WebhookView | None = None
+    cancel_on_disconnect: bool = False
+    created: bool = False  # by the call that gave this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactContent:
+    """Read `pieces` once, or call its `aclose`."""
+
+    artifact: Artifact
+    pieces: AsyncIterator[bytes]
 
 
 class ExecuteMode(StrEnum):
@@ -418,6 +539,7 @@ class RunQuery:
     kernel_id: str | None = None
     state: RunState | None = None
     outcome: Outcome | None = None
+    labels: tuple[tuple[str, str | None], ...] = ()  # all of them; None: whatever its value
     limit: int = 100
     before: RunPlace | None = None  # `next` of the page before
 
@@ -438,6 +560,9 @@ class LogPage:
 
 
 class Service(Protocol):
+    def readiness(self) -> Readiness:
+        """Of the gateway as a whole."""
+
     # -- kernels
     async def kernelspecs(self) -> KernelSpecsView:
         """What can be started at this moment; unreadable ones are left out."""
@@ -465,6 +590,18 @@ class Service(Protocol):
 
     async def restart_kernel(self, owner: Owner, kernel_id: str) -> KernelInfoView:
         """The run in flight ends as lost, queued ones go to the next generation. At once."""
+
+    async def kernel_output(self, owner: Owner, kernel_id: str) -> KernelOutput:
+        """`KernelNotFound`."""
+
+    async def kernel_health(self, owner: Owner, kernel_id: str) -> KernelHealth:
+        """Asked now, on control, within a limit; callers at the same time share one question."""
+
+    async def set_health_check(
+        self, owner: Owner, kernel_id: str, expression: str | None
+    ) -> KernelHealth:
+        """An expression of the kernel's language that `kernel_health` has evaluated from now on, in
+        a subshell of its own: true is healthy. None: none; the kernelspec may have one, too."""
 
     async def complete(self, owner: Owner, kernel_id: str, code: str, cursor: int) -> Completion:
         """Nothing while the kernel is busy, and after a limit: it never waits behind a run."""
@@ -539,7 +676,9 @@ class Service(Protocol):
 
     # -- runs
     async def submit(self, owner: Owner, request: RunRequest) -> RunInfo:
-        """Stored and queued when it returns. `RunIdConflict`, `QueueFull`, `KernelNotFound`."""
+        """Stored and queued when it returns, whether or not a kernel is there. `RunIdConflict`,
+        `RunExpired`, `QueueFull`, `TooManyRuns`, `KernelNotFound`, `SessionNotFound`,
+        `KernelSpecNotFound`, `InvalidField` for a webhook that may not be called."""
 
     async def execute(self, owner: Owner, call: ExecuteCall) -> Answer:
         """Waits until there is an end, a prompt, a finished phase or `wait_s` is over."""
@@ -549,6 +688,15 @@ class Service(Protocol):
 
     async def runs(self, owner: Owner, query: RunQuery) -> RunPage:
         """The owner's, newest first; also those of kernels that are gone."""
+
+    async def run_plan(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunPlan:
+        """What it executes, whole."""
+
+    async def delete_run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> None:
+        """With its log and its artifacts; its ID is expired from now on. `RunActive`."""
+
+    async def reader_left(self, owner: Owner, run_id: str) -> None:
+        """A reader's connection was lost: ends a run that asked for that, if it was the last."""
 
     async def log(
         self,
@@ -563,7 +711,19 @@ class Service(Protocol):
         """At most `limit` records behind `after`; waits up to `wait_s` for the first of them."""
 
     async def blob(self, owner: Owner, run_id: str, artifact: str) -> bytes:
-        """The whole value that a `Spilled` stands for."""
+        """The whole value that a `Spilled` stands for. `ArtifactNotFound`."""
+
+    async def artifact(
+        self,
+        owner: Owner,
+        run_id: str,
+        artifact_id: str,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        kernel_id: str | None = None,
+    ) -> ArtifactContent:
+        """Its bytes from `start` to before `stop`, in pieces. `ArtifactNotFound`."""
 
     async def give_input(
         self,

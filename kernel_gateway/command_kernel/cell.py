@@ -11,11 +11,11 @@ import asyncio
 import os
 import shutil
 import subprocess
-import sys
 from contextlib import ExitStack, closing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.command_kernel.console import Console, Source
+from kernel_gateway.command_kernel.environment import environment
 from kernel_gateway.command_kernel.pace import Pace
 from kernel_gateway.command_kernel.proc import can_see
 from kernel_gateway.command_kernel.processes import ProcessSession
@@ -41,7 +41,8 @@ class Cell:
     """`run` it once. Meanwhile `show` is told what it prints, as stream and text, and `ask` that it
     waits, with the prompt and whether it is for a password; each `ask` wants one `answer`.
 
-    Without `ask` the input is at its end from the start.
+    Without `ask` the input is at its end from the start. Of the request's `metadata` the command
+    finds in its environment what concerns it.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class Cell:
         *,
         show: Callable[[str, str], None],
         ask: Callable[[str, bool], None] | None,
+        metadata: Mapping[str, Any],
     ) -> None:
         self._code = code
+        self._metadata = metadata
         self._show = show
         self._ask = ask
         self._loop = asyncio.get_running_loop()
@@ -109,7 +112,7 @@ class Cell:
             terminal.never_answer()  # to those who read where they print, or ask /dev/tty
         self._processes = ProcessSession(
             [_shell(), "-c", self._code],
-            environment=_environment(os.environ),
+            environment=environment(os.environ, self._metadata),
             stdin=self._input.slave if self._ask else subprocess.DEVNULL,
             stdout=out.slave,
             stderr=err.slave,
@@ -254,19 +257,3 @@ class Cell:
 def _shell() -> str:
     bash = "/bin/bash"
     return bash if os.access(bash, os.X_OK) else shutil.which("sh") or "/bin/sh"
-
-
-def _environment(own: Mapping[str, str]) -> dict[str, str]:
-    """No pagers and no colours, unless they are wanted: a pager would wait for keys."""
-    plain = {"TERM": "dumb", "PAGER": "cat", "GIT_PAGER": "cat", "NO_COLOR": "1"}
-    kept = {name: value for name, value in own.items() if not name.startswith("JPY_")}
-    return plain | kept | {"PATH": _path(own.get("PATH", os.defpath))}
-
-
-def _path(own: str) -> str:
-    """`python3` and `pip` are those of our virtual environment, also when nobody has activated it:
-    what a session has installed there is what its Python kernel sees."""
-    folder = os.path.dirname(sys.executable)
-    if sys.prefix == sys.base_prefix or folder in own.split(os.pathsep):
-        return own
-    return f"{folder}{os.pathsep}{own}"

@@ -138,7 +138,12 @@ class CommandKernel:
         def ask(prompt: str, password: bool) -> None:
             self._ask(request, prompt, password)
 
-        self._cell = Cell(execution.code, show=show, ask=ask if execution.allow_stdin else None)
+        self._cell = Cell(
+            execution.code,
+            show=show,
+            ask=ask if execution.allow_stdin else None,
+            metadata=request.metadata,
+        )
         try:
             return await self._cell.run()
         finally:

@@ -37,6 +37,7 @@ class Request:
     identities: tuple[bytes, ...]  # the way back
     header: Content
     parent: Content
+    metadata: Content
     content: Content
 
     @property
@@ -72,11 +73,15 @@ class Wire:
         signed = frames[start + 1 : start + 1 + _JSON_FRAMES]
         if len(signed) < _JSON_FRAMES or not hmac.compare_digest(frames[start], self._sign(signed)):
             raise Unreadable("no signature of this kernel's key")
-        header, parent, _, content = map(_object, signed)
+        header, parent, metadata, content = map(_object, signed)
         if not isinstance(header.get("msg_type"), str):
             raise Unreadable("no type")
         return Request(
-            identities=tuple(frames[: start - 1]), header=header, parent=parent, content=content
+            identities=tuple(frames[: start - 1]),
+            header=header,
+            parent=parent,
+            metadata=metadata,
+            content=content,
         )
 
     def write(

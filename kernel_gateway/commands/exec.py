@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import signal
 import sys
 from contextlib import contextmanager, suppress
@@ -16,7 +14,14 @@ from traitlets import Float, Unicode
 
 from kernel_gateway import app
 from kernel_gateway.commands.base import ALIASES, Command, UsageError
-from kernel_gateway.commands.terminal import Lines, Screen
+from kernel_gateway.commands.showing import (
+    BROKEN_PIPE,
+    CODES,
+    INTERRUPTED,
+    Shown,
+    exit_code,
+)
+from kernel_gateway.commands.terminal import Lines, Screen, forget_stdout
 from kernel_gateway.errors import Conflict
 from kernel_gateway.runs import records
 from kernel_gateway.runs.plan import Limits, Mode, RunPlan, StepPlan
@@ -27,24 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping
 
     from kernel_gateway.config import Settings
-    from kernel_gateway.service import RunInfo, RunUid, Service
+    from kernel_gateway.service import RunUid, Service
 
 T = TypeVar("T")
 
 _POLL_S = 60.0  # one wait for records; a new one follows
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")  # colours, the one thing IPython puts into a traceback
-
-BROKEN_PIPE = 141
-INTERRUPTED = 130
-#: Of runs that have no exit code of their own.
-_CODES = {
-    Outcome.OK: 0,
-    Outcome.ERROR: 1,
-    Outcome.CANCELLED: INTERRUPTED,
-    Outcome.TIMEOUT: 124,
-    Outcome.LOST: 6,
-}
-_NOT_STARTED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +145,7 @@ class _Console:
 
     def __init__(self) -> None:
         self._screen = Screen(sys.stdout, sys.stderr)
+        self._shown = Shown(self._screen, ExecApp.name)
         self._lines = Lines()
         self._following = False
         self._interrupted = False
@@ -175,14 +168,14 @@ class _Console:
         if self._given_up.done():
             await self._cancel(grace_s=0.0, escalate=True)  # it may be deaf to anything milder
             return self._given_up.result()
-        return _exit_code(await service.run(LOCAL_OWNER, uid))
+        return exit_code(await service.run(LOCAL_OWNER, uid))
 
     def _look_at(self, showing: asyncio.Task[None]) -> None:
         """Raises what showing it has raised."""
         try:
             showing.result()
         except BrokenPipeError:  # `... | head`: nobody wants the rest
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            forget_stdout()
             self.give_up(BROKEN_PIPE)
 
     def interrupt(self) -> None:
@@ -218,9 +211,10 @@ class _Console:
         while not finished:
             page = await self._service.log(LOCAL_OWNER, self._uid, after=after, wait_s=_POLL_S)
             for record in page.records:
-                show = _SHOW.get(type(record.body))
-                if show is not None:
-                    show(self, record.body)
+                self._shown.show(record.body)
+                act = _ACT.get(type(record.body))
+                if act is not None:
+                    act(self, record.body)
             after, finished = page.next, page.finished
 
     # -- input -----------------------------------------------------------------------------------
@@ -231,8 +225,8 @@ class _Console:
     async def _answer(self, asked: records.InputAsked) -> None:
         line = await self._lines.ask(lambda: self._screen.out(asked.prompt), hidden=asked.password)
         if line is None:
-            self._say("the code asks for input and there is no more")
-            self.give_up(_CODES[Outcome.ERROR])
+            self._shown.say("the code asks for input and there is no more")
+            self.give_up(CODES[Outcome.ERROR])
             return
         self._screen.answered()
         with suppress(Conflict):  # the prompt has gone meanwhile
@@ -243,55 +237,12 @@ class _Console:
             self._asking.cancel()
             self._asking = None
 
-    # -- output ----------------------------------------------------------------------------------
 
-    def _text(self, body: records.LogText) -> None:
-        (self._screen.out if body.stream == "stdout" else self._screen.err)(body.text)
-
-    def _output(self, body: records.Output | records.Updated) -> None:
-        self._screen.own_line(_plain(body))
-
-    def _error(self, body: records.ErrorRaised) -> None:
-        if body.ename == "SystemExit":
-            text = "" if re.fullmatch(r"-?\d+|None|", body.evalue) else body.evalue
-        else:
-            text = "\n".join(body.traceback) or f"{body.ename}: {body.evalue}"
-        if text:
-            self._screen.err(f"{text if self._screen.coloured else _ANSI.sub('', text)}\n")
-
-    def _dropped(self, body: records.Dropped) -> None:
-        lost = f"{body.bytes} bytes" if body.bytes is not None else f"{body.count} messages"
-        self._say(f"{lost} of output are missing ({body.why})")
-
-    def _completed(self, body: records.Completed) -> None:
-        self._stop_asking(body)
-        if body.outcome in {Outcome.TIMEOUT, Outcome.LOST}:
-            self._say(body.reason.message or body.reason.code)
-
-    def _say(self, text: str) -> None:
-        self._screen.err(f"kernel-gateway exec: {text}\n")
-
-
-_SHOW: Mapping[type, Callable[[_Console, Any], None]] = {
-    records.LogText: _Console._text,
-    records.Output: _Console._output,
-    records.Updated: _Console._output,
-    records.ErrorRaised: _Console._error,
+_ACT: Mapping[type, Callable[[_Console, Any], None]] = {
     records.InputAsked: _Console._ask,
     records.InputAnswered: _Console._stop_asking,
-    records.Dropped: _Console._dropped,
-    records.Completed: _Console._completed,
+    records.Completed: _Console._stop_asking,
 }
-
-
-def _plain(body: records.Output | records.Updated) -> str:
-    """What a terminal can show of a display."""
-    spilled = body.spilled or {}
-    if "text/plain" in body.data:
-        return str(body.data["text/plain"])
-    if "text/plain" in spilled:
-        return f"{spilled['text/plain'].preview}..."
-    return f"[{', '.join([*body.data, *spilled])}]"
 
 
 @contextmanager
@@ -305,12 +256,3 @@ def _signals(console: _Console) -> Iterator[None]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.remove_signal_handler(number)
-
-
-def _exit_code(info: RunInfo) -> int:
-    view = info.view
-    if view.reason is not None and view.reason.code == "kernel_start_failed":
-        return _NOT_STARTED
-    if view.exit_code is None:
-        return _CODES[view.outcome or Outcome.LOST]
-    return view.exit_code & 0xFF  # as the system would

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Unicode
 
 from kernel_gateway.commands.base import ALIASES, REFUSED, Command, CommandGroup, UsageError
+from kernel_gateway.commands.table import aligned
 from kernel_gateway.service import Owner
 from kernel_gateway.store.keys import opened_keys
 from kernel_gateway.store.values import StoredKey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from kernel_gateway.store.keys import KeyRing
@@ -111,7 +111,7 @@ class KeysListApp(_KeysCommand):
         self._refuse_arguments()
         with self._keys() as keys:
             lines = [_row(key) for key in keys.all()]
-        for line in _aligned([("ACCESS KEY", "OWNER", "CREATED", "REVOKED"), *lines]):
+        for line in aligned([("ACCESS KEY", "OWNER", "CREATED", "REVOKED"), *lines]):
             print(line)
         return 0
 
@@ -169,11 +169,3 @@ def _row(key: StoredKey) -> tuple[str, ...]:
 
 def _when(at: float | None) -> str:
     return "-" if at is None else dt.datetime.fromtimestamp(at, dt.UTC).isoformat(" ", "seconds")
-
-
-def _aligned(lines: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(f"{text:{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]

@@ -23,6 +23,12 @@ class KernelGatewayApp(CommandGroup):
         "serve": (f"{_WHERE}.serve.ServeApp", "Serve kernels and runs over HTTP."),
         "run": (f"{_WHERE}.run.RunApp", "Run a notebook and write what became of it."),
         "exec": (f"{_WHERE}.exec.ExecApp", "Run code on a kernel of its own and show its output."),
+        "ls": (f"{_WHERE}.ls.LsApp", "List the runs of a gateway."),
+        "show": (f"{_WHERE}.show.ShowApp", "Show how a run stands."),
+        "log": (f"{_WHERE}.log.LogApp", "Show what a run prints, with -f to its end."),
+        "input": (f"{_WHERE}.input.InputApp", "Answer the prompt of a run."),
+        "cancel": (f"{_WHERE}.cancel.CancelApp", "End a run."),
+        "artifacts": (f"{_WHERE}.artifacts.ArtifactsApp", "List and download the files of a run."),
         "keys": (
             f"{_WHERE}.keys.KeysApp",
             "Make, list and revoke the keys that clients sign with.",

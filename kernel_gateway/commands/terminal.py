@@ -94,6 +94,18 @@ class Lines:
         return os.read(self._descriptor, _CHUNK)
 
 
+def read_line(*, hidden: bool) -> str | None:
+    """One line of standard input, without its newline. None when there is none."""
+    with _echo(sys.stdin.fileno(), shown=not hidden):
+        line = sys.stdin.readline()
+    return line.removesuffix("\n") if line else None
+
+
+def forget_stdout() -> None:
+    """`... | head`: nobody reads any more, and what is still to be flushed harms nobody."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextmanager
 def _echo(descriptor: int, *, shown: bool) -> Iterator[None]:
     if shown or not os.isatty(descriptor):

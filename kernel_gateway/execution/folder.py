@@ -101,6 +101,11 @@ class SessionFolder:
                 left = fault
         raise _ours(f"The folder {self.path} cannot be removed", left) from left
 
+    def clear(self) -> None:
+        """As `remove`, but the folder stays. Raises `OSError` for the first thing that does."""
+        with self._opened() as folder:
+            _empty(folder)
+
     def put(self, files: Mapping[str, bytes]) -> None:
         """All or none: each is written beside its place first, and then all are moved to theirs.
 

@@ -11,12 +11,19 @@ import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kernel_gateway.errors import KernelDead, MalformedMessage
 from kernel_gateway.execution.losses import DELETED, RESTARTED, RETIRED, not_launched, reason_of
 from kernel_gateway.execution.tasks import Tasks
-from kernel_gateway.kernels.kernel import Generation, Kernel, KernelExit, Launcher, LaunchRequest
+from kernel_gateway.kernels.kernel import (
+    Generation,
+    Kernel,
+    KernelExit,
+    Launcher,
+    LaunchRequest,
+    ProcessOutput,
+)
 from kernel_gateway.messaging import facts
 from kernel_gateway.messaging.facts import KernelInfo, fact_of
 from kernel_gateway.messaging.message import (
@@ -32,7 +39,7 @@ from kernel_gateway.messaging.message import (
 from kernel_gateway.runs import actions, events
 from kernel_gateway.runs.records import Reason
 from kernel_gateway.runs.state import RunState
-from kernel_gateway.service import KernelState
+from kernel_gateway.service import KernelOutput, KernelState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -44,8 +51,11 @@ if TYPE_CHECKING:
     from kernel_gateway.execution.settings import EngineSettings
     from kernel_gateway.kernels.kernel import KernelId
     from kernel_gateway.messaging.raw import RawMessage
+    from kernel_gateway.messaging.strict_json import Json
 
 log = logging.getLogger("kernel_gateway.execution")
+
+F = TypeVar("F", bound=facts.Fact)
 
 BARRIER_LIMIT_S = 1.0  # a kernel that does not answer on control by then has no such thread
 QUIET_S = 0.2  # then the barrier is iopub's silence
@@ -67,6 +77,7 @@ class Recipe:
     spec_name: str
     cwd: Path | None
     env: Mapping[str, str]
+    artifact_dir: Path | None  # where its runs leave files
     start_limit_s: float
 
 
@@ -144,7 +155,7 @@ class _Text:
 class _Question:
     """A request of ours and what follows when the awaited fact has come."""
 
-    awaited: type[facts.Fact]
+    awaited: type[Any]  # a fact
     then: Callable[[Any], None]
     lost: Callable[[], None]  # the kernel has died: no answer will come
     live: LiveRun | None = None  # the run that it is about: void when that is over
@@ -175,6 +186,7 @@ class ManagedKernel:
         self._clock = clock
         self._new_id = new_id
         self._kernel: Kernel | None = None
+        self._last_output = ProcessOutput()  # of a process that is gone
         self.says_busy = False  # by its last status that was not because of a question of ours
         self._said = 0  # messages over iopub
         self._text: _Text | None = None  # that its run is to be told
@@ -220,6 +232,7 @@ class ManagedKernel:
                 spec_name=recipe.spec_name,
                 cwd=recipe.cwd,
                 env=recipe.env,
+                artifact_dir=recipe.artifact_dir,
                 start_limit_s=recipe.start_limit_s,
             ),
             _Listener(self, self.generation),
@@ -236,6 +249,10 @@ class ManagedKernel:
     def has_process(self) -> bool:
         """Or one that is on its way up, or down."""
         return self._kernel is not None
+
+    def output(self) -> KernelOutput:
+        said = self._last_output if self._kernel is None else self._kernel.output()
+        return KernelOutput(said.text, said.dropped, self.generation)
 
     def is_ours(self, session: str) -> bool:
         """Whether requests with this in their header are ours."""
@@ -320,6 +337,11 @@ class ManagedKernel:
         self._end_in_flight(self._farewell)
         await self._tasks.join()
 
+    async def wait_gone(self) -> None:
+        """When somebody else ends it."""
+        if self._kernel is not None:
+            await self._kernel.wait_dead()
+
     def released(self, live: LiveRun) -> None:
         """A run of it is over."""
         for key in [one for one in self._prompts if self._routes.get(one) is live]:
@@ -344,6 +366,8 @@ class ManagedKernel:
 
     def _on_dead(self, how: KernelExit) -> None:
         """Everything it had still sent has been told before."""
+        if self._kernel is not None:
+            self._last_output = self._kernel.output()
         self._kernel = None
         self._forget_questions()
         self._prompts.clear()
@@ -416,7 +440,26 @@ class ManagedKernel:
 
     def _send_execute(self, live: LiveRun, action: actions.SendExecute) -> None:
         self.route((self._session, action.msg_id), live)
-        self._send(execute_request(action.msg_id, action.code, allow_stdin=action.allow_stdin))
+        self._send(
+            execute_request(
+                action.msg_id,
+                action.code,
+                allow_stdin=action.allow_stdin,
+                metadata={"kernel_gateway": self._scope_of(live)},
+            )
+        )
+
+    def _scope_of(self, live: LiveRun) -> Json:
+        """What `kernel_gateway.scope` tells the code of its run."""
+        identity = live.identity
+        scope: dict[str, Json] = {
+            "run_id": identity.run_id,
+            "uid": identity.uid,
+            "context": dict(identity.plan.context),
+        }
+        if self.recipe.artifact_dir is not None:
+            scope["artifact_dir"] = str(self.recipe.artifact_dir)
+        return scope
 
     def route(self, key: Key, live: LiveRun) -> None:
         """What comes of this request belongs to the run."""
@@ -599,6 +642,23 @@ class ManagedKernel:
         """The answer is of no interest: the next one will come sooner."""
         self._send(complete_request(self._new_msg_id(), code, len(code)))
 
+    def ask(self, request: Request, awaited: type[F]) -> asyncio.Future[F | None]:
+        """The fact that answers it; None when the process is gone, and no answer will come. It may
+        take for ever; settle it to hear no more of it."""
+        told: asyncio.Future[F | None] = asyncio.get_running_loop().create_future()
+        told.add_done_callback(lambda _: self._questions.pop(request.msg_id, None))
+        self._ask(
+            request,
+            _Question(
+                awaited,
+                then=lambda fact: _settle(told, fact),
+                lost=lambda: _settle(told, None),
+            ),
+        )
+        if self._kernel is None:
+            told.set_result(None)
+        return told
+
     def _ask(self, request: Request, question: _Question) -> None:
         self._questions[request.msg_id] = question
         self._send(request)
@@ -636,6 +696,7 @@ _HOMES: Mapping[type, frozenset[Channel]] = {
     facts.Completions: frozenset({Channel.SHELL}),
     facts.InputRequested: frozenset({Channel.STDIN}),
     facts.KernelInfo: frozenset({Channel.SHELL, Channel.CONTROL}),
+    facts.SubshellMade: frozenset({Channel.CONTROL}),
 }
 
 _DO: Mapping[type, Callable[[ManagedKernel, LiveRun, Any], None]] = {

@@ -13,7 +13,7 @@ from kernel_gateway.service import RunPlace
 from kernel_gateway.store.values import RunFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from kernel_gateway.execution.answering import Found
     from kernel_gateway.execution.live import LiveRun
@@ -46,19 +46,24 @@ def place_of(found: Found) -> RunPlace:
 
 
 def _is_wanted(live: LiveRun, query: RunQuery) -> bool:
-    machine = live.machine
     return (
-        query.kernel_id in {None, live.identity.session}
-        and query.state in {None, machine.state}
-        and query.outcome in {None, machine.outcome}
+        query.kernel_id in {None, live.identity.kernel_id}
+        and query.state in {None, live.state}
+        and query.outcome in {None, live.outcome}
+        and all(_has(live.identity.labels, *label) for label in query.labels)
         and (query.before is None or place_of(live) < query.before)
     )
+
+
+def _has(labels: Mapping[str, str], name: str, value: str | None) -> bool:
+    return name in labels and value in {None, labels[name]}
 
 
 def _filter_of(query: RunQuery) -> RunFilter:
     before = query.before
     return RunFilter(
-        session=query.kernel_id,
+        kernel_id=query.kernel_id,
+        labels=query.labels,
         finished=True if query.state is RunState.FINISHED else None,
         outcome=query.outcome,
         before=None if before is None else (before.created_at, before.uid),

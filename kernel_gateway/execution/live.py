@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kernel_gateway.runs import records
 from kernel_gateway.runs.answer import Cursor, Standing
 from kernel_gateway.runs.records import Body, Record, Seq
 from kernel_gateway.runs.state import RunState
-from kernel_gateway.service import Owner, RunId, RunInfo, RunUid
+from kernel_gateway.service import Owner, RunId, RunInfo, RunUid, WebhookView
 from kernel_gateway.store.values import AppendRecords, PutRun, StoredRun, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kernel_gateway.errors import GatewayError
     from kernel_gateway.execution.clock import Clock, Handle
     from kernel_gateway.runs.events import Instant, Timer
     from kernel_gateway.runs.log import Log
     from kernel_gateway.runs.plan import RunPlan
+    from kernel_gateway.runs.records import Artifact
     from kernel_gateway.runs.run import Run
+    from kernel_gateway.runs.view import Outcome, RunView
+    from kernel_gateway.service import Delivery, Webhook
     from kernel_gateway.store.store import Store
 
 KEPT_CHARS = 2**16  # of a finished run's log that stays in memory
@@ -45,10 +49,13 @@ class Identity:
     uid: RunUid
     run_id: RunId
     owner: Owner
-    session: str  # kernel ID: the scope of the run ID
+    session: str  # the scope of the run ID: a kernel's ID, or empty for a kernel of its own
+    kernel_id: str
     kernel_name: str
     digest: str  # of the body: the same ID with another one is a conflict
     plan: RunPlan
+    labels: Mapping[str, str] = field(default_factory=dict)
+    webhook: Webhook | None = None
 
 
 class LiveRun:
@@ -71,9 +78,14 @@ class LiveRun:
         self.generation: int | None = None
         self.timers: dict[Timer, Handle] = {}
         self.cursor = Cursor()  # behind the last answer that was given without a place of its own
+        self.readers = 0  # callers who wait for more of its log
+        self.read_at = -math.inf  # monotonic: when one of them last had something, or gave up
         self.answering = asyncio.Lock()  # two clients without places share the console, in pieces
         self.told = Seq(0)
         self.when_known: Callable[[], None] = _nothing  # called once: its ID is stored
+        self.end_is_held = False  # the machine has ended, and nobody may be told of it yet
+        self.is_slim = False  # it has forgotten its code
+        self.artifacts: list[Artifact] = []  # that were told
         self._store = store
         self._clock = clock
         self._tail: deque[Record] = deque()
@@ -84,7 +96,8 @@ class LiveRun:
         self._taken: Sequence[Record] = ()
         self._is_new = True  # the store has never been given it
         self._row_is_old = True
-        self._refused = False
+        self._is_closed = False  # nothing more is taken down
+        self._stored_artifacts = 0
         self._waiters: set[asyncio.Future[None]] = set()
         self._followers = 0
         self._is_due = False
@@ -95,10 +108,10 @@ class LiveRun:
     # -- writing -----------------------------------------------------------------------------------
 
     def append(self, body: Body, step: int | None, now: Instant) -> None:
-        if self._refused:
+        if self._is_closed:
             return
         self.log.append(body, step=step, at=now.wall)
-        if isinstance(body, records.StateChanged):
+        if isinstance(body, records.StateChanged | records.Metric):
             self._row_is_old = True
         if self._followers:
             self._store.enlist(self)
@@ -120,14 +133,17 @@ class LiveRun:
         self._end_patience()
 
     def take(self) -> Sequence[Write]:
+        if self._is_closed:
+            return ()
         batch = self.log.take()
         self._taken = batch.records
         writes: list[Write] = []
-        if self._row_is_old:
+        if self._row_is_old or self._stored_artifacts < len(self.log.artifacts):
             self._row_is_old = False
+            self._stored_artifacts = len(self.log.artifacts)
             writes.append(PutRun(self.stored_run(), new=self._is_new))
             self._is_new = False
-        if batch.records:
+        if batch.records or batch.blobs:
             writes.append(AppendRecords(self.identity.uid, batch))
         return writes
 
@@ -145,32 +161,46 @@ class LiveRun:
 
     def _slim(self) -> None:
         """The run stays in memory for a while, for late output; the store has all that is big."""
+        self.is_slim = True
         self.machine.forget_code()
+        self.log.forget()
         self.identity = replace(self.identity, plan=self.machine.plan)
         if self._tail_chars > KEPT_CHARS:
-            self._tail.clear()
-            self._tail_chars = 0
+            self.forget_text()
+
+    def forget_text(self) -> None:
+        """Whoever reads on asks the store, which has it or was told to delete it."""
+        self._tail.clear()
+        self._tail_chars = 0
 
     def refused(self, fault: GatewayError) -> None:
         """By a mistake of ours the log cannot go on: for its readers the run is over, and why."""
         reason = records.Reason(code="store_refused", message=fault.message)
-        self._refused = True
         self._told_standing = Standing(completed=records.Completed(outcome="lost", reason=reason))
+        self.close()
+
+    def close(self) -> None:
+        """Whatever comes now, as output of a thread, is dropped in silence."""
+        self._is_closed = True
         self._wake()
 
     def stored_run(self) -> StoredRun:
-        identity, view = self.identity, self.machine.view()
+        identity, view = self.identity, self.view
         ended = view.finished_at
         return StoredRun(
             uid=identity.uid,
             run_id=identity.run_id,
             owner=identity.owner,
             session=identity.session,
+            kernel_id=identity.kernel_id,
             kernel_name=identity.kernel_name,
             generation=self.generation,
             digest=identity.digest,
             plan=identity.plan,
+            labels=identity.labels,
+            webhook=identity.webhook,
             view=view,
+            artifacts=tuple(self.log.artifacts),
             log_next=Seq(self.told + 1),
             log_bytes=self.log.bytes,
             log_dropped=self.log.dropped,
@@ -180,6 +210,8 @@ class LiveRun:
     def _tell(self, record: Record) -> None:
         self.told = record.seq
         self._told_standing = standing_after(self._told_standing, record.body)
+        if isinstance(record.body, records.ArtifactAdded):
+            self.artifacts.append(record.body.artifact)
         self._tail.append(record)
         self._tail_chars += _chars(record.body)
         while self._tail_chars > self._tail_limit and len(self._tail) > 1:
@@ -191,6 +223,24 @@ class LiveRun:
     def over(self) -> bool:
         """Its end has been told."""
         return self._told_standing.completed is not None
+
+    @property
+    def view(self) -> RunView:
+        view = self.machine.view()
+        return _before_its_end(view) if self.end_is_held else view
+
+    @property
+    def state(self) -> RunState:
+        return self.machine.history[-2][0] if self.end_is_held else self.machine.state
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return None if self.end_is_held else self.machine.outcome
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether or not that was told by now."""
+        return self.machine.finished and not self.end_is_held
 
     @property
     def standing(self) -> Standing:
@@ -211,8 +261,11 @@ class LiveRun:
         stored = await self._store.records(self.identity.uid, after=after, limit=limit)
         return [record for record in stored if record.seq <= self.told]
 
-    def info(self, queue_position: int | None) -> RunInfo:
-        return info_of(self.stored_run(), queue_position)
+    def info(
+        self, queue_position: int | None = None, deliveries: Sequence[Delivery] = ()
+    ) -> RunInfo:
+        told, sent = tuple(self.artifacts), tuple(deliveries)
+        return info_of(replace(self.stored_run(), artifacts=told, deliveries=sent), queue_position)
 
     async def changed(self, wait_s: float) -> None:
         """Returns when something was told, or the time is over."""
@@ -267,12 +320,13 @@ def _let_go(waiter: asyncio.Future[None]) -> None:
 
 
 def info_of(run: StoredRun, queue_position: int | None = None) -> RunInfo:
+    hook = run.webhook
     return RunInfo(
         id=run.run_id,
         uid=run.uid,
         owner=run.owner,
         mode=run.plan.mode,
-        kernel_id=run.session,
+        kernel_id=run.kernel_id,
         kernel_name=run.kernel_name,
         generation=run.generation,
         queue_position=queue_position,
@@ -280,6 +334,27 @@ def info_of(run: StoredRun, queue_position: int | None = None) -> RunInfo:
         log_next=run.log_next,
         log_bytes=run.log_bytes,
         log_dropped=run.log_dropped,
+        context=run.plan.context,
+        labels=run.labels,
+        artifacts=run.artifacts,
+        webhook=None
+        if hook is None
+        else WebhookView(url=hook.url, events=hook.events, deliveries=run.deliveries),
+        cancel_on_disconnect=run.plan.cancel_on_disconnect,
+    )
+
+
+def _before_its_end(view: RunView) -> RunView:
+    """As it stood when its last step ended."""
+    *history, _ = view.history
+    return replace(
+        view,
+        state=history[-1][0],
+        outcome=None,
+        reason=None,
+        exit_code=None,
+        finished_at=None,
+        history=tuple(history),
     )
 
 
@@ -298,13 +373,14 @@ def _is_patient(body: Body) -> bool:
     """Whether it may wait for the next record, to be stored with it, unless somebody follows.
 
     A result is the value of the cell's end, with the end right behind it: `1+1` so pays two commits
-    and not three. Where a kernel goes on after a result, whatever it says next takes that along.
+    and not three. Where a kernel goes on after a result, whatever it says next takes that along. An
+    artifact comes just before the output that it is of, or with others just before the end.
     """
     if isinstance(body, records.StateChanged):
         return body.state in _PATIENT_STATES
     if isinstance(body, records.Output):
         return body.output_type == "execute_result"
-    return isinstance(body, records.StepChanged)
+    return isinstance(body, records.StepChanged | records.ArtifactAdded)
 
 
 def _chars(body: Body) -> int:

@@ -15,22 +15,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from kernel_gateway.errors import (
+    ArtifactNotFound,
     Draining,
     FileNotThere,
     GatewayError,
+    InvalidField,
     KernelSpecNotFound,
+    NotFound,
     NotWaiting,
     OurFault,
+    RunActive,
     RunExpired,
     RunIdAmbiguous,
     RunIdConflict,
     RunNotFound,
+    SessionNotFound,
     StoreUnavailable,
 )
 from kernel_gateway.execution.answering import answer_call
 from kernel_gateway.execution.archives import pieces
 from kernel_gateway.execution.clock import Clock, LoopClock
 from kernel_gateway.execution.culling import Culler
+from kernel_gateway.execution.health import check_of
 from kernel_gateway.execution.listing import list_runs
 from kernel_gateway.execution.live import Identity, LiveRun
 from kernel_gateway.execution.losses import culled
@@ -42,7 +48,9 @@ from kernel_gateway.execution.recovery import lost_run
 from kernel_gateway.execution.resources import read_resource, resource_names
 from kernel_gateway.execution.sessions import Sessions
 from kernel_gateway.execution.settings import EngineSettings
+from kernel_gateway.execution.slots import Slots
 from kernel_gateway.execution.tasks import Tasks
+from kernel_gateway.execution.webhooks import Webhooks
 from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import events
 from kernel_gateway.runs.log import Log
@@ -51,13 +59,16 @@ from kernel_gateway.runs.records import Seq
 from kernel_gateway.runs.run import Run
 from kernel_gateway.service import (
     ApiKey,
+    ArtifactContent,
     ChannelsClient,
     ChannelsLink,
     Completion,
     ExecuteCall,
     ExecuteMode,
     FileListing,
+    KernelHealth,
     KernelInfoView,
+    KernelOutput,
     KernelRequest,
     KernelSpecsView,
     KernelSpecView,
@@ -66,6 +77,7 @@ from kernel_gateway.service import (
     NotebookSessionRequest,
     NotebookSessionView,
     Owner,
+    Readiness,
     RunId,
     RunInfo,
     RunPage,
@@ -76,22 +88,31 @@ from kernel_gateway.service import (
     SessionRequest,
     SessionView,
 )
+from kernel_gateway.store.values import DeleteRun
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from kernel_gateway.execution.answering import Found
     from kernel_gateway.execution.folder import SessionFolder
+    from kernel_gateway.execution.health import Health
     from kernel_gateway.execution.session import Cell, Session
-    from kernel_gateway.kernels.kernel import Launcher
+    from kernel_gateway.execution.webhooks import Render
+    from kernel_gateway.kernels.kernel import Launcher, SpecEntry
     from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.answer import Answer
     from kernel_gateway.store.store import Store
     from kernel_gateway.store.values import StoredRun, Write
+    from kernel_gateway.webhooks.sender import Sender
 
 log = logging.getLogger("kernel_gateway.execution")
 
 CATCH_UP_S = 1.0  # for what was gathered of an observed run to be stored
+OWN = ""  # scope of the IDs of runs with kernels of their own
+#: A kernel of a run's own may take so much longer to start than its run may wait: so the run ends
+#: by its limit, and says so.
+START_MARGIN_S = 5.0
+READER_GRACE_S = 1.0  # for a reader who has a page of the log to come for the next one
 STORE_LIMIT_S = 10.0  # for a new run to be stored; after that the caller is told to come back
 
 
@@ -110,13 +131,18 @@ class LocalService:
         *,
         clock: Clock | None = None,
         new_id: Callable[[], str] = _uuid,
+        sender: Sender | None = None,
+        render: Render | None = None,
     ) -> None:
+        """`sender` and `render` go together; without them no webhook can be called."""
         self._launcher = launcher
         self._store = store
         self._settings = settings or EngineSettings()
         self._clock = clock or LoopClock()
         self._new_id = new_id
         self._live: OrderedDict[str, LiveRun] = OrderedDict()  # by uid, oldest first
+        self._own_ids: dict[tuple[Owner, RunId], RunUid] = {}  # of those with kernels of their own
+        self._abandoned: set[RunUid] = set()  # stored too late: nobody was ever told of them
         self._tasks = Tasks("service")
         self._culler = Culler(launcher, self._settings.culling, self._clock, self._cull)
         self._sessions = Sessions(
@@ -130,6 +156,12 @@ class LocalService:
             culler=self._culler,
         )
         self._notebooks = NotebookSessions(self._sessions, store, self._clock, new_id)
+        self._slots = Slots(self._sessions, self._settings)
+        self._webhooks: Webhooks | None = None
+        if sender is not None and render is not None:
+            self._webhooks = Webhooks(
+                store, sender, self._settings.webhooks, self._clock, new_id, render
+            )
         self._draining = False
 
     # -- its life ----------------------------------------------------------------------------------
@@ -139,6 +171,8 @@ class LocalService:
         await self._sessions.remove_left_behind()
         for run in await self._store.unfinished():
             await self._store.write(*await self._lost(run))
+        if self._webhooks is not None:
+            await self._webhooks.resume()
         await self._notebooks.load()
         self._tasks.start(self._sweep_for_ever())
 
@@ -154,7 +188,16 @@ class LocalService:
     @property
     def runs_in_flight(self) -> int:
         """Runs that have not ended, those in the queues with them."""
-        return sum(not live.machine.finished for live in self._live.values())
+        return sum(not live.has_ended for live in self._live.values())
+
+    def readiness(self) -> Readiness:
+        fault = self._store.fault
+        return Readiness(
+            draining=self._draining,
+            store_fault=None if fault is None else fault.message,
+            kernels=len(self._sessions),
+            runs=self.runs_in_flight,
+        )
 
     @property
     def has_run(self) -> bool:
@@ -173,9 +216,13 @@ class LocalService:
         """
         self._draining = True
         self._culler.stop()
+        self._slots.close()
         await self._sessions.close(grace_s)
+        await self._slots.join()
         for live in self._live.values():
             live.hurry()
+        if self._webhooks is not None:
+            await self._webhooks.close()
         await self._culler.join()
         await self._notebooks.close()
         await self._tasks.cancel()
@@ -183,11 +230,21 @@ class LocalService:
     async def _sweep_for_ever(self) -> None:
         while True:
             self._notebooks.forget_old(self._settings.retention_s)
+            self._forget_expired()
             try:
                 await self._store.sweep(self._clock.now().wall)
             except GatewayError as fault:  # there is another time
                 log.warning("runs whose retention is over could not be removed: %s", fault)
             await asyncio.sleep(self._settings.sweep_every_s)
+
+    def _forget_expired(self) -> None:
+        """What the store is about to remove is not to be told from memory."""
+        until = self._clock.now().wall - self._settings.retention_s
+        for live in [one for one in self._live.values() if one.over]:
+            ended = live.view.finished_at
+            if ended is not None and ended <= until:
+                live.close()
+                self._forget(live)
 
     # -- kernels -----------------------------------------------------------------------------------
 
@@ -213,9 +270,12 @@ class LocalService:
         return await asyncio.to_thread(self._read_spec_file, name, file)
 
     def _read_spec_file(self, name: str, file: str) -> bytes:
+        return read_resource(self._read_spec(name).resource_dir, file)
+
+    def _read_spec(self, name: str) -> SpecEntry:
         for entry in self._launcher.kernelspecs():
             if entry.name.lower() == name.lower():  # as kernels are started by it
-                return read_resource(entry.resource_dir, file)
+                return entry
         raise KernelSpecNotFound(f"There is no kernelspec {name[:200]!r}.")
 
     async def create_kernel(self, owner: Owner, request: KernelRequest) -> KernelInfoView:
@@ -242,6 +302,29 @@ class LocalService:
             await asyncio.to_thread(session.folder.create)
         session.restart()
         return session.view()
+
+    async def kernel_output(self, owner: Owner, kernel_id: str) -> KernelOutput:
+        return self._sessions.of(owner, kernel_id).kernel.output()
+
+    async def kernel_health(self, owner: Owner, kernel_id: str) -> KernelHealth:
+        health = await self._health_of(self._sessions.of(owner, kernel_id))
+        return await health.check()
+
+    async def set_health_check(
+        self, owner: Owner, kernel_id: str, expression: str | None
+    ) -> KernelHealth:
+        health = await self._health_of(self._sessions.of(owner, kernel_id))
+        health.set_expression(expression)
+        return await health.check()
+
+    async def _health_of(self, session: Session) -> Health:
+        if session.health is not None:
+            return session.health
+        try:
+            entry = await asyncio.to_thread(self._read_spec, session.origin.spec_name)
+        except KernelSpecNotFound:  # it has been removed since
+            return session.watched(None)
+        return session.watched(check_of(entry.spec))
 
     async def complete(self, owner: Owner, kernel_id: str, code: str, cursor: int) -> Completion:
         return await self._sessions.of(owner, kernel_id).complete(code, cursor)
@@ -343,45 +426,121 @@ class LocalService:
     # -- runs: creation ----------------------------------------------------------------------------
 
     async def submit(self, owner: Owner, request: RunRequest) -> RunInfo:
-        found = await self._create(owner, request)
+        found, created = await self._create(owner, request)
         await self._known(found)
-        return await self._told_info(found)
+        return replace(await self._told_info(found), created=created)
 
     async def _create(
         self, owner: Owner, request: RunRequest, *, reuse_finished: bool = False
-    ) -> Found:
+    ) -> tuple[Found, bool]:
         """The run of this ID if there is one with the same body, else a new one."""
-        session = self._sessions.of(owner, request.kernel_id)
-        digest = digest_of(request.plan)
-        found = await self._of_this_id(session, request.run_id)
+        session = self._addressed(owner, request)
+        if session is not None:
+            digest = digest_of(request.plan, session.id)
+            found = await self._of_this_id(session, request.run_id)
+        else:
+            digest = digest_of(request.plan, f"own {request.kernel_name}")
+            found = await self._own_of_this_id(owner, request)
         if found is not None and found.identity.digest == digest:
-            return found
+            return found, False
         if found is not None and not (reuse_finished and found.over):
-            raise RunIdConflict("This run ID is taken by a run with another body.")
-        self._check_open()
-        session.check_takes(request.plan.mode)
-        session.queue.check_room()
-        if (fault := self._fault()) is not None:
-            raise fault
-        return self._new_run(session, request, digest)
+            raise RunIdConflict(
+                f"The run ID {request.run_id!r} is taken by a run with another body."
+            )
+        return self._new_run(owner, session, request, digest), True
+
+    def _addressed(self, owner: Owner, request: RunRequest) -> Session | None:
+        """None: the run brings a kernel of its own."""
+        if request.kernel_id is not None:
+            return self._sessions.of(owner, request.kernel_id)
+        if request.session is None:
+            return None
+        try:
+            return self._sessions.named(owner, request.session)
+        except SessionNotFound:
+            view = self._notebooks.view(owner, request.session)
+            return self._sessions.of(owner, view.kernel.id)
+
+    async def _own_of_this_id(self, owner: Owner, request: RunRequest) -> Found | None:
+        """Once more in memory at last, behind all that is waited for here. Raises `RunExpired`, and
+        `KernelSpecNotFound` where a new run would have no kernel."""
+        run_id = request.run_id
+        if run_id is not None and (owner, run_id) not in self._own_ids:
+            stored = await self._store.find_run(owner, OWN, run_id)
+            if stored is not None and stored.uid not in self._abandoned:
+                return self._live.get(stored.uid) or PastRun(stored, self._store)
+            if await self._store.is_expired(owner, run_id, session=OWN):
+                raise RunExpired(f"The run {run_id!r} is over and no longer kept.")
+        if run_id is None or (owner, run_id) not in self._own_ids:
+            name = request.kernel_name or self._launcher.default_spec()
+            await asyncio.to_thread(self._read_spec, name)
+        uid = None if run_id is None else self._own_ids.get((owner, run_id))
+        return None if uid is None else self._live[uid]
 
     async def _of_this_id(self, session: Session, run_id: RunId | None) -> Found | None:
-        """The newest. While a finished one is looked for another can take its ID: once more."""
+        """The newest. While a finished one is looked for another can take its ID: once more.
+
+        Raises `RunExpired`; when even that is forgotten the ID is free.
+        """
         if run_id is None:
             return None
         owner = session.origin.owner
         while (uid := session.run_ids.get(run_id)) is not None:
-            found = await self._by_uid(owner, uid)
-            if session.run_ids.get(run_id) == uid:
-                return found
+            try:
+                found = await self._by_uid(owner, uid)
+            except RunNotFound:
+                found = None
+            if session.run_ids.get(run_id) != uid:
+                continue
+            if found is None:
+                del session.run_ids[run_id]
+            return found
         return None
 
-    def _new_run(self, session: Session, request: RunRequest, digest: str) -> LiveRun:
+    def _new_run(
+        self, owner: Owner, session: Session | None, request: RunRequest, digest: str
+    ) -> LiveRun:
         """Known by its ID before anything is awaited, so that two calls at once make one run."""
-        live = self._recorded(session, request, digest, lambda: MsgId(self._new_id()))
-        live.when_known = lambda: session.put(live)  # stored first, executed then
+        self._check_open()
+        start_limit_s = self._settings.start_limit_s
+        if session is not None:
+            start_limit_s = session.origin.start_limit_s
+            session.check_takes(request.plan.mode)
+            session.queue.check_room()
+        else:
+            self._slots.check_room()
+        self._check_webhook(request)
+        if (fault := self._fault()) is not None:
+            raise fault
+        request = _with_start_limit(request, start_limit_s)
+        home = session or self._own_session(owner, request)
+        scope = OWN if session is None else session.id
+        live = self._recorded(home, request, digest, lambda: MsgId(self._new_id()), scope=scope)
+        if session is None:
+            self._slots.add(live, home)
+        queue = home if session is not None else self._slots
+        live.when_known = lambda: queue.put(live)  # stored first, executed then
+        if self._webhooks is not None and request.webhook is not None:
+            self._webhooks.watch(live)
         self._store.enlist(live)
         return live
+
+    def _own_session(self, owner: Owner, request: RunRequest) -> Session:
+        """Steps of a batch are executed by the kernel of commands, whatever language is theirs."""
+        plan = request.plan
+        name = request.kernel_name or self._launcher.default_spec()
+        if plan.mode is Mode.BATCH:
+            name = self._settings.command_spec
+        assert plan.limits.start is not None
+        return self._sessions.make_own(owner, name, plan.limits.start + START_MARGIN_S)
+
+    def _check_webhook(self, request: RunRequest) -> None:
+        """Raises `InvalidField`."""
+        if request.webhook is None:
+            return
+        if self._webhooks is None:
+            raise InvalidField({"webhook": "no webhooks are called from here"})
+        self._webhooks.check(request.webhook)
 
     def _observe(self, session: Session, cell: Cell) -> LiveRun:
         """A run that its client has sent to the kernel itself; it is stored when it suits."""
@@ -393,10 +552,18 @@ class LocalService:
         )
         request = RunRequest(plan=plan, kernel_id=session.id)
         _, msg_id = cell.key
-        return self._recorded(session, request, cell.digest, lambda: MsgId(msg_id))
+        return self._recorded(
+            session, request, cell.digest, lambda: MsgId(msg_id), scope=session.id
+        )
 
     def _recorded(
-        self, session: Session, request: RunRequest, digest: str, new_id: Callable[[], MsgId]
+        self,
+        session: Session,
+        request: RunRequest,
+        digest: str,
+        new_id: Callable[[], MsgId],
+        *,
+        scope: str,
     ) -> LiveRun:
         uid = RunUid(self._new_id())
         run_id = request.run_id if request.run_id is not None else RunId(uid)
@@ -404,10 +571,13 @@ class LocalService:
             uid=uid,
             run_id=run_id,
             owner=session.origin.owner,
-            session=session.id,
+            session=scope,
+            kernel_id=session.id,
             kernel_name=session.spec_of(request.plan.mode),
             digest=digest,
             plan=request.plan,
+            labels=request.labels,
+            webhook=request.webhook,
         )
         now = self._clock.now()
         machine = Run(uid, request.plan, now, new_id)
@@ -420,7 +590,9 @@ class LocalService:
             tail_chars=self._settings.tail_chars,
             retention_s=self._settings.retention_s,
         )
-        if request.run_id is not None:  # ours is found by itself
+        if scope == OWN:
+            self._own_ids[identity.owner, run_id] = uid
+        elif request.run_id is not None:  # ours is found by itself
             session.run_ids[run_id] = uid
         session.run_count += 1
         self._live[uid] = live
@@ -454,7 +626,8 @@ class LocalService:
         """Its caller is told that it could not be taken: so it must not be executed later, and its
         ID is free for another try."""
         session, identity = self._session_of(live), live.identity
-        self._live.pop(identity.uid, None)
+        self._forget(live)
+        self._abandoned.add(identity.uid)
         if session is not None:
             if session.run_ids.get(identity.run_id) == identity.uid:  # no other try has it by now
                 del session.run_ids[identity.run_id]
@@ -466,9 +639,16 @@ class LocalService:
         for _ in range(min(2, len(self._live) - self._settings.recent_runs)):
             uid, oldest = next(iter(self._live.items()))
             if oldest.over:
-                del self._live[uid]
+                self._forget(oldest)
             else:
                 self._live.move_to_end(uid)
+
+    def _forget(self, live: LiveRun) -> None:
+        identity = live.identity
+        self._live.pop(identity.uid, None)
+        own = identity.owner, identity.run_id
+        if self._own_ids.get(own) == identity.uid:
+            del self._own_ids[own]
 
     # -- runs: finding -----------------------------------------------------------------------------
 
@@ -487,12 +667,12 @@ class LocalService:
         if (
             live is not None
             and live.identity.owner == owner
-            and kernel_id in {None, live.identity.session}
+            and kernel_id in {None, live.identity.kernel_id}
         ):
             return live
         stored = await self._store.find_runs(owner, run_id)
         if kernel_id is not None:
-            stored = [run for run in stored if run.session == kernel_id]
+            stored = [run for run in stored if run.kernel_id == kernel_id]
         if len(stored) > 1:
             raise RunIdAmbiguous(run_id, tuple(run.uid for run in stored))
         if stored:
@@ -508,16 +688,28 @@ class LocalService:
         """An end is told when it is stored: a gateway that is killed now must not take it back."""
         if isinstance(found, PastRun):
             return found.info()
-        if found.machine.finished:
+        if found.has_ended:
             found.hurry()
             await self._until(lambda: found.over, found)
-        return found.info(self._queue_position(found))
+        sent = () if self._webhooks is None else self._webhooks.deliveries(found)
+        return found.info(self._queue_position(found), sent)
 
     def _queue_position(self, found: Found) -> int | None:
         session = self._session_of(found)
         if session is None or not isinstance(found, LiveRun):
             return None
-        return session.queue.position(found)
+        position = self._slots.position(found)
+        return session.queue.position(found) if position is None else position
+
+    async def run_plan(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunPlan:
+        found = await self._find(owner, run_id, kernel_id)
+        identity = found.identity
+        if isinstance(found, LiveRun) and found.is_slim:
+            stored = await self._store.find_runs(owner, identity.uid)
+            if not stored:  # it was removed meanwhile
+                raise RunExpired(f"The run {run_id!r} is over and no longer kept.")
+            return stored[0].plan
+        return identity.plan
 
     # -- runs: reading -----------------------------------------------------------------------------
 
@@ -549,17 +741,38 @@ class LocalService:
 
     async def _wait_behind(self, live: LiveRun, after: Seq, wait_s: float) -> None:
         live.follow()
+        live.readers += 1
         try:
             await live.until(lambda: live.told > after or live.over, wait_s)
         finally:
+            live.readers -= 1
+            live.read_at = self._clock.now().mono
             live.unfollow()
 
     async def blob(self, owner: Owner, run_id: str, artifact: str) -> bytes:
         found = await self._find(owner, run_id)
         data = await self._store.blob(found.identity.uid, artifact)
         if data is None:
-            raise RunNotFound(f"The run {run_id!r} has no artifact {artifact!r}.")
+            raise _no_artifact(run_id, artifact)
         return data
+
+    async def artifact(
+        self,
+        owner: Owner,
+        run_id: str,
+        artifact_id: str,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        kernel_id: str | None = None,
+    ) -> ArtifactContent:
+        found = await self._find(owner, run_id, kernel_id)
+        told = found.artifacts if isinstance(found, LiveRun) else found.identity.artifacts
+        artifact = next((one for one in told if one.id == artifact_id), None)
+        pieces = await self._store.blob_pieces(found.identity.uid, artifact_id, start, stop)
+        if artifact is None or pieces is None:
+            raise _no_artifact(run_id, artifact_id)
+        return ArtifactContent(artifact=artifact, pieces=pieces)
 
     # -- runs: acting ------------------------------------------------------------------------------
 
@@ -577,9 +790,12 @@ class LocalService:
 
     def _give(self, found: Found, value: str, prompt_id: int | None) -> None:
         session = self._session_of(found)
+        given = events.InputGiven(value, prompt_id)
+        if isinstance(found, LiveRun) and found.machine.was_given(given):
+            return
         if session is None or not isinstance(found, LiveRun):
             raise NotWaiting("The run is over; the text was not kept.")
-        session.feed(found, events.InputGiven(value, prompt_id))
+        session.feed(found, given)
 
     async def cancel(
         self,
@@ -601,7 +817,36 @@ class LocalService:
     def _session_of(self, found: Found) -> Session | None:
         if not isinstance(found, LiveRun):
             return None
-        return self._sessions.get(found.identity.session)
+        home = self._slots.session_of(found)
+        return home or self._sessions.get(found.identity.kernel_id)
+
+    async def reader_left(self, owner: Owner, run_id: str) -> None:
+        try:
+            found = await self._find(owner, run_id)
+        except (NotFound, RunExpired):
+            return  # it has been removed since
+        if isinstance(found, LiveRun) and found.identity.plan.cancel_on_disconnect:
+            left = self._clock.now().mono
+            self._clock.call_later(READER_GRACE_S, lambda: self._cancel_unread(found, left))
+
+    def _cancel_unread(self, live: LiveRun, left: float) -> None:
+        """Unless another reader has been there since."""
+        session = self._session_of(live)
+        if session is not None and not live.readers and live.read_at <= left:
+            session.cancel(live, events.CancelAsked("its last reader has gone"))
+
+    async def delete_run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> None:
+        found = await self._find(owner, run_id, kernel_id)
+        if not found.over:
+            raise RunActive("The run is not over; cancel it first.")
+        if (fault := self._fault()) is not None:
+            raise fault
+        if isinstance(found, LiveRun):
+            found.close()  # or output of a thread would be stored after it
+        await self._store.write(DeleteRun(found.identity.uid))
+        if isinstance(found, LiveRun):
+            self._forget(found)
+            found.forget_text()  # its kernel remembers the run itself for a while
 
     # -- execute -----------------------------------------------------------------------------------
 
@@ -609,7 +854,7 @@ class LocalService:
         deadline = self._clock.now().mono + call.wait_s
         if call.mode in {ExecuteMode.QUERY, ExecuteMode.BATCH}:
             request = await self._request(owner, call)
-            found = await self._create(owner, request, reuse_finished=call.reuse_finished)
+            found, _ = await self._create(owner, request, reuse_finished=call.reuse_finished)
         else:
             found = await self._in_session(owner, call)
         if call.mode is ExecuteMode.INPUT:
@@ -640,6 +885,19 @@ class LocalService:
         return await self._find(owner, call.run_id, call.kernel_id)
 
 
-def digest_of(plan: RunPlan) -> str:
-    """Of all that decides what is executed: two runs of one digest do the same."""
-    return hashlib.sha256(repr(plan).encode()).hexdigest()
+def digest_of(plan: RunPlan, where: str) -> str:
+    """Of all that decides what is executed, and where: two runs of one digest do the same."""
+    in_order = replace(plan, context=dict(sorted(plan.context.items())))
+    return hashlib.sha256(repr((in_order, where)).encode()).hexdigest()
+
+
+def _with_start_limit(request: RunRequest, default_s: float) -> RunRequest:
+    limits = request.plan.limits
+    if limits.start is not None:
+        return request
+    limits = replace(limits, start=default_s)
+    return replace(request, plan=replace(request.plan, limits=limits))
+
+
+def _no_artifact(run_id: str, artifact: str) -> ArtifactNotFound:
+    return ArtifactNotFound(f"The run {run_id!r} has no artifact {artifact!r}.")

@@ -19,6 +19,12 @@ def reason_of(end: KernelExit) -> Reason:
             signal=end.signal,
             exit_code=end.exit_code,
         )
+    if end.out_of_memory:
+        return Reason(
+            code="out_of_memory",
+            message="The system killed the kernel, for want of memory.",
+            signal=end.signal,
+        )
     return Reason(
         code="kernel_died",
         message=f"The kernel died ({how(end)}).",
@@ -35,6 +41,7 @@ def not_launched(fault: Exception) -> Reason:
 RESTARTED = Reason(code="kernel_restarted", message="The kernel was restarted.")
 RETIRED = Reason(code="kernel_shut_down", message="A client has shut the kernel down.")
 DELETED = Reason(code="cancelled", message="The kernel was deleted.")
+RUN_OVER = Reason(code="cancelled", message="The run that brought this kernel is over.")
 
 
 def culled(idle_s: float) -> Reason:

@@ -23,7 +23,7 @@ async def printed(store: Store, owner: Owner, session_id: str, limit_chars: int)
     """At most so many characters, oldest first; each run ends its line."""
     texts: list[str] = []
     left = limit_chars
-    for run in await store.list_runs(owner, RunFilter(session=session_id), limit=RUNS):
+    for run in await store.list_runs(owner, RunFilter(kernel_id=session_id), limit=RUNS):
         text = _shown(await store.last_records(run.uid, limit=RECORDS))[-left:]
         texts.append(text)
         left -= len(text)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kernel_gateway.runs import records
 from kernel_gateway.runs.log import Batch
+from kernel_gateway.runs.metrics import Metrics
 from kernel_gateway.runs.records import Body, Reason, Record, Seq
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.runs.view import Outcome, RunView, StepOutcome, StepView
@@ -22,6 +23,7 @@ GATEWAY_LOST = Reason(
     code="gateway_lost", message="The gateway was killed while the run was in progress."
 )
 PAGE = 1000
+_TELLING = (records.StepChanged, records.Metric)
 
 
 async def lost_run(
@@ -31,7 +33,7 @@ async def lost_run(
     told: list[Record] = []
     last = Seq(0)
     while page := await store.records(run.uid, after=last, limit=PAGE):
-        told.extend(one for one in page if isinstance(one.body, records.StepChanged))
+        told.extend(one for one in page if isinstance(one.body, _TELLING))
         last = page[-1].seq
     view = lost_view(run.view, told, now.wall)
     bodies: list[tuple[int | None, Body]] = [
@@ -53,11 +55,15 @@ async def lost_run(
 
 
 def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
-    """The steps as the log tells them, the one that ran as died, those behind it as not run."""
+    """Steps and metrics as the log tells them, the step that ran as died, those behind it as not
+    run."""
     states = {step.index: step.state for step in view.steps}
+    metrics = Metrics()
     for record in told:
         if record.step is not None and isinstance(record.body, records.StepChanged):
             states[record.step] = StepOutcome(record.body.state)
+        elif isinstance(record.body, records.Metric):
+            metrics.merge(record.body)
     return replace(
         view,
         state=RunState.FINISHED,
@@ -67,6 +73,7 @@ def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
         finished_at=at,
         prompt=None,
         steps=tuple(_lost_step(step, states[step.index], at) for step in view.steps),
+        metrics=metrics.values,
         history=(*view.history, (RunState.FINISHED, at)),
     )
 

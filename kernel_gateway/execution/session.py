@@ -20,16 +20,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.errors import CannotCancel, Draining, ImpossibleTransition, MalformedMessage
+from kernel_gateway.execution.artifacts import has_files
+from kernel_gateway.execution.health import Health
 from kernel_gateway.execution.kernel import NEVER, ManagedKernel, Recipe
 from kernel_gateway.execution.line import Line
 from kernel_gateway.execution.losses import DELETED, not_launched
 from kernel_gateway.execution.relay import Key, Link, Relay, is_cell
+from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.kernels.kernel import KernelId
 from kernel_gateway.messaging.message import Channel, MsgId
 from kernel_gateway.messaging.strict_json import clean_text
 from kernel_gateway.runs import actions, events
 from kernel_gateway.runs.plan import Mode
 from kernel_gateway.runs.queue import Queue
+from kernel_gateway.runs.records import StateChanged
+from kernel_gateway.runs.state import RunState
 from kernel_gateway.service import (
     ChannelsClient,
     Completion,
@@ -40,7 +45,7 @@ from kernel_gateway.service import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from kernel_gateway.execution.clock import Clock, Handle
@@ -115,14 +120,20 @@ class Session:
         tell: Callable[[Session, SessionEventName, str], None],
         observe: Callable[[Session, Cell], LiveRun],
         check_open: Callable[[], None],
+        artifact_dir: Path | None,
+        collect: Callable[[LiveRun, Path], Awaitable[None]],
     ) -> None:
         self.id = session_id
         self.origin = origin
         self.folder = folder  # None: it has none of its own
+        self.artifact_dir = artifact_dir  # where its kernels leave files for their runs
+        #: Called when a run is over and all that it needs here is done.
+        self.when_released: Callable[[LiveRun], None] = _nobody_waits
         self.queue: Queue[LiveRun] = Queue(settings.queue_bound)
         self.run_ids: dict[str, str] = {}  # of all its runs: run ID -> uid
         self.run_count = 0
         self.created = clock.now()
+        self.health: Health | None = None  # once somebody has asked
         self._launcher = launcher
         self._settings = settings
         self._clock = clock
@@ -130,6 +141,10 @@ class Session:
         self._tell = tell
         self._observe = observe
         self._check_open = check_open  # raises `Draining`
+        self._collect = collect  # the files of a run
+        #: Of a run that has ended, while its files are saved: what is to be done then.
+        self._ends: dict[LiveRun, list[actions.Action]] = {}
+        self._tasks = Tasks(f"session {session_id}")
         self.relay = Relay(self, settings, clock=clock, new_id=new_id)
         self._line: Line[LiveRun] = Line()  # in the main kernel
         self._arrived: dict[LiveRun, int] = {}  # who waits -> the end of the line when it came
@@ -158,6 +173,7 @@ class Session:
             spec_name=spec_name,
             cwd=origin.cwd,
             env=origin.env,
+            artifact_dir=self.artifact_dir,
             start_limit_s=origin.start_limit_s,
         )
         return ManagedKernel(
@@ -236,16 +252,28 @@ class Session:
     async def delete(self, grace_s: float | None = None, why: Reason = DELETED) -> None:
         """Returns when the processes are gone and every run has its end."""
         grace_s = self._settings.shutdown_grace_s if grace_s is None else grace_s
+        self.condemn(why)
+        kernels = self._kernels(with_closed=True)
+        await asyncio.gather(*(kernel.gone(grace_s) for kernel in kernels))
+        await self._tasks.join()
+        if self.health is not None:
+            await self.health.close()
+        self.relay.tell_state(KernelState.DEAD)
+        self.relay.close(Parting.DELETED)
+
+    def condemn(self, why: Reason) -> None:
+        """Its kernels will not be replaced any more; `delete` ends them."""
         if not self._deleted:
             self._deleted = True
             self._stop_warm_up()
             self._tell(self, SessionEventName.TERMINATING, "")
-        kernels = self._kernels(with_closed=True)
-        for kernel in kernels:
+        for kernel in self._kernels(with_closed=True):
             kernel.delete(why)
-        await asyncio.gather(*(kernel.gone(grace_s) for kernel in kernels))
-        self.relay.tell_state(KernelState.DEAD)
-        self.relay.close(Parting.DELETED)
+
+    async def gone(self) -> None:
+        """When somebody else deletes it."""
+        for kernel in self._kernels(with_closed=True):
+            await kernel.wait_gone()
 
     def interrupt(self) -> None:
         """What is executed, by interrupts only; harmless when nothing is.
@@ -294,6 +322,18 @@ class Session:
             self._warm_up.cancel()
             self._warm_up = None
 
+    def watched(self, expression: str | None) -> Health:
+        """How its kernel is. `expression`: the check that its kernelspec asks for."""
+        if self.health is None:
+            self.health = Health(
+                self,
+                self._settings,
+                clock=self._clock,
+                new_id=self._new_id,
+                expression=expression,
+            )
+        return self.health
+
     # -- what its kernels tell ---------------------------------------------------------------------
 
     def in_flight_on(self, kernel: ManagedKernel) -> LiveRun | None:
@@ -328,7 +368,7 @@ class Session:
             self._was_up = True
             self._tell(self, SessionEventName.STARTED, "")
         live = self.in_flight_on(kernel)
-        if live is not None:
+        if live is not None and not live.machine.finished:
             self._begin(live, kernel)
         if kernel is self.kernel:
             self._send_held()
@@ -380,8 +420,36 @@ class Session:
         except ImpossibleTransition:
             log.exception("%r, %r: a bug of the gateway; the kernel is replaced", self, live)
             asked = [actions.Kill()]
-        for action in asked:
+        if live in self._ends:
+            self._ends[live] += asked
+            return
+        for action in self._without_end(live, asked):
             self.perform(live, action)
+
+    def _without_end(self, live: LiveRun, asked: list[actions.Action]) -> Sequence[actions.Action]:
+        """What may be done now. The end of a run that has left files is told when they are saved,
+        so that who hears of it finds them all, and the next run finds none of them."""
+        folder = self._folder_of(live) if asked and isinstance(asked[-1], actions.Release) else None
+        if folder is None or not has_files(folder):
+            return asked
+        at = next(place for place, action in enumerate(asked) if _is_end(action))
+        self._ends[live] = asked[at:]
+        live.end_is_held = True
+        self._tasks.start(self._save_files(live, folder))
+        return asked[:at]
+
+    def _folder_of(self, live: LiveRun) -> Path | None:
+        """Where it has left its files, if it was executed, and by us."""
+        has_run = any(state is RunState.RUNNING for state, _ in live.machine.history)
+        return self.artifact_dir if has_run and self.queue.in_flight is live else None
+
+    async def _save_files(self, live: LiveRun, folder: Path) -> None:
+        try:
+            await self._collect(live, folder)
+        finally:
+            live.end_is_held = False
+            for action in self._ends.pop(live):
+                self.perform(live, action)
 
     def perform(self, live: LiveRun, action: actions.Action) -> None:
         """What concerns the run alone is done here, the rest by the kernel that executes it."""
@@ -508,6 +576,7 @@ class Session:
         if (reached := self._line.leave(live)) is not None:
             self.feed(reached, events.Reached())
         self._dispatch()
+        self.when_released(live)
 
     # -- clients of the channels -------------------------------------------------------------------
 
@@ -614,6 +683,19 @@ class Session:
     def run_of(self, parent: Header) -> str | None:
         live = self.kernel.routed((parent.session, parent.msg_id))
         return live.identity.uid if live is not None else None
+
+
+def _nobody_waits(live: LiveRun) -> None:
+    pass
+
+
+def _is_end(action: actions.Action) -> bool:
+    """With it a run is told to be over."""
+    return (
+        isinstance(action, actions.Append)
+        and isinstance(action.body, StateChanged)
+        and action.body.state == RunState.FINISHED
+    )
 
 
 def _cell_of(message: RawMessage, header: Header) -> Cell:

@@ -18,6 +18,7 @@ from kernel_gateway.errors import (
     SessionNotFound,
     TooManyKernels,
 )
+from kernel_gateway.execution.artifacts import Collector
 from kernel_gateway.execution.feed import SessionFeed
 from kernel_gateway.execution.folder import SessionFolder
 from kernel_gateway.execution.languages import language_of_image, language_of_spec
@@ -71,6 +72,8 @@ class Sessions:
         self.feed = SessionFeed()
         #: Called when one is ended, with the reason; not when all end with the gateway.
         self.when_ended: Callable[[Session, str], None] = _tell_nobody
+        #: Called when there may be room for another kernel.
+        self.when_room: Callable[[], None] = _nobody_waits
         self._launcher = launcher
         self._store = store
         self._settings = settings
@@ -79,12 +82,16 @@ class Sessions:
         self._check_open = check_open  # raises `Draining`
         self._observe = observe
         self._culler = culler
+        self._collector = Collector(store, clock)
         self._tasks = Tasks("sessions")
         self._ends: set[asyncio.Future[None]] = set()  # of sessions that are being ended
         self._by_id: dict[str, Session] = {}
         self._by_name: dict[tuple[Owner, str], Session] = {}
 
     # -- finding -----------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._by_id)
 
     def get(self, session_id: str) -> Session | None:
         return self._by_id.get(session_id)
@@ -199,7 +206,17 @@ class Sessions:
         """It can be found when its kernel is on its way, and not sooner: nothing in here waits."""
         self._check_open()
         self._check_room(origin, instead_of)
-        session = Session(
+        session = self._new(session_id, origin, folder)
+        session.launch()
+        self._register(session)
+        self._culler.watch(session, idle_s)
+        return session
+
+    def _new(
+        self, session_id: KernelId, origin: Origin, folder: SessionFolder | None = None
+    ) -> Session:
+        root = self._settings.artifacts_dir
+        return Session(
             session_id,
             origin,
             folder=folder,
@@ -210,11 +227,39 @@ class Sessions:
             tell=self._tell,
             observe=self._observe,
             check_open=self._check_open,
+            artifact_dir=None if root is None else root / session_id,
+            collect=self._collector.collect,
         )
+
+    def make_own(self, owner: Owner, spec_name: str, start_limit_s: float) -> Session:
+        """The kernel of one run, without a process and known to nobody until `admit`.
+
+        Raises `TooManyKernels` where the limits leave room for no kernel at all.
+        """
+        session_id = KernelId(self._new_id())
+        origin = Origin(
+            owner=owner,
+            name=session_id,
+            image=spec_name,
+            spec_name=spec_name,
+            language=None,
+            start_limit_s=start_limit_s,
+        )
+        self._check_limits(origin, [])
+        return self._new(session_id, origin)
+
+    def has_room(self, session: Session) -> bool:
+        """For one that is to be admitted."""
+        try:
+            self._check_room(session.origin, None)
+        except TooManyKernels:
+            return False
+        return True
+
+    def admit(self, session: Session) -> None:
+        """Launch it. It is never culled: it ends with its run. Raises what a launcher raises."""
         session.launch()
         self._register(session)
-        self._culler.watch(session, idle_s)
-        return session
 
     def _known(self, owner: Owner, request: SessionRequest) -> Session | None:
         """The one to be used again. Raises `SessionExists`."""
@@ -267,6 +312,9 @@ class Sessions:
     def _check_room(self, wanted: Origin, instead_of: Session | None) -> None:
         """Raises `TooManyKernels`. Dead ones count: what has died may be had by the thousand."""
         origins = [one.origin for one in self._by_id.values() if one is not instead_of]
+        self._check_limits(wanted, origins)
+
+    def _check_limits(self, wanted: Origin, origins: list[Origin]) -> None:
         spec_name = wanted.spec_name.lower()  # as kernelspecs are found
         settings = self._settings
         _check_limit("Runs.max_kernels", "", settings.max_kernels, len(origins))
@@ -302,8 +350,9 @@ class Sessions:
 
     async def remove_left_behind(self) -> None:
         """Folders of sessions whose gateway was killed: they ended with it."""
-        if self._settings.sessions_dir is not None:
-            await asyncio.to_thread(_remove_all, self._settings.sessions_dir)
+        for root in (self._settings.sessions_dir, self._settings.artifacts_dir):
+            if root is not None:
+                await asyncio.to_thread(_remove_all, root)
 
     # -- ending ------------------------------------------------------------------------------------
 
@@ -313,7 +362,7 @@ class Sessions:
         self.when_ended(session, why.message)
         with self._ending():
             await session.delete(why=why)
-            await _remove_folder(session)
+            await _remove_folders(session)
             self._tell(session, SessionEventName.TERMINATED, "")
             self._tasks.start(self._store.write(self._row(session, over=True)))
 
@@ -324,7 +373,7 @@ class Sessions:
         """
         sessions = list(self._by_id.values())
         await asyncio.gather(*(session.delete(grace_s) for session in sessions))
-        await asyncio.gather(*(_remove_folder(session) for session in sessions))
+        await asyncio.gather(*(_remove_folders(session) for session in sessions))
         for session in sessions:
             self._tell(session, SessionEventName.TERMINATED, "shutdown")
             self._forget(session)
@@ -344,6 +393,7 @@ class Sessions:
         name = session.origin.owner, session.origin.name
         if self._by_name.get(name) is session:
             del self._by_name[name]
+        self.when_room()
 
     @contextlib.contextmanager
     def _ending(self) -> Iterator[None]:
@@ -374,6 +424,10 @@ def _tell_nobody(session: Session, why: str) -> None:
     pass
 
 
+def _nobody_waits() -> None:
+    pass
+
+
 def _check_limit(name: str, which: str, limit: int | None, count: int) -> None:
     if limit is not None and count >= limit:
         raise TooManyKernels(
@@ -386,10 +440,12 @@ def _lowered(limits: Mapping[str, int]) -> dict[str, int]:
     return {name.lower(): limit for name, limit in limits.items()}
 
 
-async def _remove_folder(session: Session) -> None:
+async def _remove_folders(session: Session) -> None:
     """What cannot be removed is said and stays: the session is over all the same."""
     if session.folder is not None:
         await asyncio.to_thread(_remove, session.folder)
+    if session.artifact_dir is not None:
+        await asyncio.to_thread(_remove, SessionFolder(session.artifact_dir))
 
 
 def _remove(folder: SessionFolder) -> None:

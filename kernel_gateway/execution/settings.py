@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kernel_gateway.execution.languages import COMMAND_KERNEL, LANGUAGES, Language
 from kernel_gateway.runs.log import LogLimits
+from kernel_gateway.webhooks.settings import WebhookSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,15 +34,19 @@ class CullingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    queue_bound: int = 1000  # runs that may wait for one kernel; above, 429
+    queue_bound: int = 1000  # runs that may wait for one kernel, or for one of their own
     max_kernels: int | None = None  # of the whole gateway; None: no limit
     max_kernels_per_owner: int | None = None
     max_kernels_per_spec: Mapping[str, int] = field(default_factory=dict)  # others: no limit
+    own_kernels: int = 8  # at one time, of runs that bring their own; the others wait their turn
+    warm: Mapping[str, int] = field(default_factory=dict)  # kernels that are started ahead, by spec
     command_spec: str = COMMAND_KERNEL  # kernelspec for the steps of batch runs
     sessions_dir: Path | None = None  # where sessions have their folders; None: none can be made
+    artifacts_dir: Path | None = None  # where kernels leave files for their runs; None: nowhere
     run_limit_s: float | None = None  # of a run that is executed by a call; None: no limit
     archive_bytes: int = 2**31  # of what is downloaded as one archive; it is packed on our disk
     start_limit_s: float = 60.0  # for a kernel to come up
+    health_limit_s: float = 5.0  # for a kernel to say that it is well, and for its own check
     shutdown_grace_s: float = 1.0  # between a polite shutdown and SIGTERM
     restart_limit: int = 5  # deaths in a row, no run having ended well between them
     restart_backoff_s: float = 0.5  # before the second restart in a row; doubles with each
@@ -58,4 +63,5 @@ class EngineSettings:
     languages: tuple[Language, ...] = LANGUAGES
     images: Mapping[str, str] = field(default_factory=dict)  # to a language or a kernelspec
     log: LogLimits = field(default_factory=LogLimits)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     culling: CullingSettings = CullingSettings()

@@ -47,6 +47,21 @@ _KEEP_ALL_OUTPUT = (
     "(lambda thread: thread.schedule(lambda: setattr(thread.socket, 'sndhwm', 0)))"
     "(get_ipython().kernel.iopub_thread)"
 )
+#: What threads of a cell print is, in ipykernel, of the request that came last, also when that was
+#: a silent one in a subshell, of which nobody wants any output. Such a request is now the parent of
+#: what its own thread prints, and of nothing else.
+_KEEP_PARENTS = """exec('''
+def keep(kernel, everywhere):
+    def set_parent(ident, parent, channel="shell"):
+        if not (parent["header"].get("subshell_id") and parent["content"].get("silent")):
+            return everywhere(ident, parent, channel)
+        kernel._shell_parent_ident.set(ident)
+        kernel._shell_parent.set(parent)
+        kernel.shell.set_thread_parent(parent)
+    if hasattr(kernel.shell, "set_thread_parent"):
+        kernel.set_parent = set_parent
+keep(kernel, kernel.set_parent)
+''', {"kernel": get_ipython().kernel})"""
 _IPYKERNEL = "ipython"  # as its kernel_info_reply calls itself
 
 #: For the end of a connection whose process is gone: a grandchild may hold it open.
@@ -232,7 +247,8 @@ class KernelConnection:
 
     def _came_up(self, info: KernelInfo) -> None:
         if info.implementation == _IPYKERNEL:  # before anything that prints is sent
-            self.send(_silent_request(next(self._own_ids), _KEEP_ALL_OUTPUT))
+            for code in (_KEEP_ALL_OUTPUT, _KEEP_PARENTS):
+                self.send(_silent_request(next(self._own_ids), code))
         self._on_ready(info)
 
     def _received(self, channel: Channel, frames: Frames) -> None:

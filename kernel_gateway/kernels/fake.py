@@ -1,8 +1,8 @@
 """A kernel in memory, for tests: ours and those of whoever builds on us.
 
 It behaves as a real kernel does, as far as one can see from outside (`tests/shared` holds the two
-together), but has no process, no socket, no thread and no clock: it goes on when the loop does, and
-waits when it is told to. It knows nothing of Python; its cells are scripts of one operation a line:
+together), but has no process, no socket and no clock: it goes on when the loop does, and waits when
+it is told to. It knows nothing of Python; its cells are scripts of one operation a line:
 
     print TEXT · stderr TEXT        a stream message with a newline at its end
     write JSON                      the same on stdout, the text exactly as in the JSON string
@@ -14,10 +14,14 @@ waits when it is told to. It knows nothing of Python; its cells are scripts of o
     sleep                           wait until `FakeKernel.release()` or an interrupt
     late TEXT                       printed after the idle, with this cell as its parent
     ignore-interrupts               from here to the end of the cell
+    save NAME TEXT                  write a file below the artifact folder
+    let NAME TEXT                   an expression of this name comes to this text
+    setup TEXT                      a line on the process's own stdout, which is no message
     end CODE                        the cell ends as a program does: the reply has its exit code
     exit CODE · die SIGNAL          the process ends on the spot
 
-A completion knows the operations.
+A completion knows the operations. An expression to be evaluated (`user_expressions`) is a name in
+`FakeKernel.expressions`, or `sleep`.
 
 It is in kernels/ and not in tests/ because it is shipped.
 """
@@ -33,14 +37,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from kernel_gateway.errors import KernelSpecNotFound
+from kernel_gateway.kernels.folder import artifact_dir_fault, make_private
 from kernel_gateway.kernels.kernel import (
     Generation,
     KernelExit,
     KernelListener,
     LaunchRequest,
+    ProcessOutput,
     SpecEntry,
 )
-from kernel_gateway.messaging.facts import KernelInfo
+from kernel_gateway.messaging.facts import SUBSHELLS, KernelInfo
 from kernel_gateway.messaging.message import Channel, Header, Message, MsgId
 from kernel_gateway.messaging.raw import RawMessage
 
@@ -66,6 +72,10 @@ class FakeBehaviour:
     replies_to_interrupt: bool = True
     #: False: neither SIGINT nor interrupt_request does anything, ever.
     interruptible: bool = True
+    #: False: it makes no subshells, and does not say that it does.
+    subshells: bool = True
+    #: What its process prints while it starts.
+    setup: str = ""
     #: False: a shutdown_request is ignored, so that only a signal ends it.
     obeys_shutdown: bool = True
     #: The kernel ends by itself instead of becoming ready.
@@ -106,12 +116,16 @@ class FakeKernel:
         self.behaviour = behaviour
         #: All that was sent to it, for tests to look at.
         self.requests: list[Request | RawMessage] = []
+        #: What expressions come to, as text.
+        self.expressions: dict[str, str] = {}
         self._listener = listener
         self._gate = gate
         self._loop = asyncio.get_running_loop()
-        self._shell: deque[Message] = deque()
-        self._woken = asyncio.Event()
-        self._cell: _Cell | None = None
+        self._main = _Shell(self)
+        self._subshells: dict[str, _Shell] = {}
+        self._unheard: list[Message] | None = None  # what has come since it is frozen
+        self._hears = 0  # before it is
+        self._setup = behaviour.setup
         self._behind: list[RawMessage] = []  # iopub that is not told yet
         self._released = False
         self._ready = False
@@ -128,6 +142,13 @@ class FakeKernel:
     @property
     def session(self) -> str:
         return f"{self._session}-client"
+
+    @property
+    def alive(self) -> bool:
+        return not self._end.done()
+
+    def output(self) -> ProcessOutput:
+        return ProcessOutput(self._setup)
 
     def send(self, request: Request | RawMessage) -> None:
         if self._end.done():
@@ -147,7 +168,8 @@ class FakeKernel:
 
     async def shutdown(self, grace_s: float) -> None:
         """A fake that does not obey is killed at once: it has no clock to wait by."""
-        obeys = self._ready and self.behaviour.obeys_shutdown
+        hears = self._ready and self._unheard is None
+        obeys = hears and self.behaviour.obeys_shutdown
         self._finish(KernelExit(exit_code=0) if obeys else KernelExit(signal="SIGKILL"))
         await self.wait_dead()
 
@@ -157,8 +179,20 @@ class FakeKernel:
     def release(self) -> None:
         """End the `sleep` that a cell is in, or the next one."""
         self._released = True
-        if self._cell:
-            self._cell.wake()
+        for shell in (self._main, *self._subshells.values()):
+            if shell.cell:
+                shell.cell.wake()
+
+    def freeze(self, after: int = 0) -> None:
+        """It hears so many requests more, and then nothing, on no channel, until `thaw`."""
+        if self._unheard is None:
+            self._unheard = []
+            self._hears = after
+
+    def thaw(self) -> None:
+        unheard, self._unheard = self._unheard or [], None
+        for request in unheard:
+            self._receive(request)
 
     async def live(self) -> None:
         """From the start until `on_dead` has been told."""
@@ -167,6 +201,8 @@ class FakeKernel:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         working.cancel()
         await asyncio.wait({working})
+        for shell in self._subshells.values():
+            await shell.close()
         if not working.cancelled() and (fault := working.exception()):
             self._finish(KernelExit(stderr_tail=f"the fake or its listener failed: {fault!r}"))
             self._tell_dead()
@@ -196,7 +232,7 @@ class FakeKernel:
             metadata=metadata or {},
         )
         raw = RawMessage.of(message)
-        if channel is Channel.IOPUB and self.behaviour.order == "iopub_last" and self._cell:
+        if channel is Channel.IOPUB and self.behaviour.order == "iopub_last" and self._main.cell:
             self._behind.append(raw)
         else:
             self._listener.on_message(raw)
@@ -223,47 +259,64 @@ class FakeKernel:
         await self._gate.wait()
         if self._end.done():  # stopped before it was ready
             return
+        if fault := await _folder_fault(self.request.artifact_dir):
+            await self.die(KernelExit(start_fault=fault))
         if self.behaviour.dies_at_start:
             await self.die(self.behaviour.dies_at_start)
         self._ready = True
-        self._listener.on_ready(_INFO)
-        while True:
-            while self._shell:
-                await self._serve(self._shell.popleft())
-            self._woken.clear()
-            await self._woken.wait()
+        self._listener.on_ready(replace(_INFO, features=self._features))
+        await self._main.serve()
 
-    async def _serve(self, request: Message) -> None:
-        if request.msg_type == "execute_request":
-            await self._execute(request)
-        else:
-            self._answer(request)
+    @property
+    def _features(self) -> tuple[str, ...]:
+        return (SUBSHELLS,) if self.behaviour.subshells else ()
 
     def _receive(self, request: Message) -> None:
+        if self._unheard is not None and self._hears == 0:
+            self._unheard.append(request)
+            return
+        self._hears = max(0, self._hears - 1)
         if request.channel is Channel.STDIN:
-            if self._cell:
-                self._cell.take_answer(str(request.content.get("value", "")))
+            if self._main.cell:
+                self._main.cell.take_answer(str(request.content.get("value", "")))
         elif request.channel is Channel.CONTROL and self._ready:
             self._control(request)
         else:
-            self._shell.append(request)
-            self._woken.set()
+            subshell = request.header.more.get("subshell_id")
+            self._subshells.get(str(subshell), self._main).put(request)
 
     def _control(self, request: Message) -> None:
         """Control is served while a cell is running."""
         if request.msg_type == "interrupt_request":
             self._interrupt()
-        self._answer(request)
+        self.answer(request)
         if request.msg_type == "shutdown_request" and self.behaviour.obeys_shutdown:
             self._finish(KernelExit(exit_code=0))
 
-    def _answer(self, request: Message) -> None:
+    def answer(self, request: Message) -> None:
         """What is not known is answered by an empty ok."""
-        answers = {"kernel_info_request": _info_reply, "complete_request": _complete_reply}
+        answers = {
+            "kernel_info_request": self._info_reply,
+            "complete_request": _complete_reply,
+            "create_subshell_request": self._subshell_reply,
+        }
         answer = answers.get(request.msg_type, _empty_reply)
-        self._exchange(request, answer(request))
+        self.exchange(request, answer(request))
 
-    def _exchange(self, request: Message, content: Mapping[str, Json]) -> None:
+    def _info_reply(self, request: Message) -> Mapping[str, Json]:
+        return {**_INFO_REPLY, "supported_features": list(self._features)}
+
+    def _subshell_reply(self, request: Message) -> Mapping[str, Json]:
+        if not self.behaviour.subshells:
+            evalue = "there are no subshells"
+            return {"status": "error", "ename": "RuntimeError", "evalue": evalue, "traceback": []}
+        shell = _Shell(self)
+        shell.start()
+        subshell_id = f"{self._session}-subshell-{len(self._subshells) + 1}"
+        self._subshells[subshell_id] = shell
+        return {"status": "ok", "subshell_id": subshell_id}
+
+    def exchange(self, request: Message, content: Mapping[str, Json]) -> None:
         parent = request.header
         self.status("busy", parent)
         self.tell(request.channel, _reply_type(request), content, parent)
@@ -280,32 +333,23 @@ class FakeKernel:
         """Of all that the kernel says because of it."""
         return self.message_of(request).header
 
-    async def _execute(self, request: Message) -> None:
+    def count_execution(self, request: Message) -> int:
         if request.content.get("store_history", True):
             self._execution_count += 1
-        self._cell = _Cell(self, request, self._execution_count)
-        await self._cell.run()
-        if self._cell.failed and request.content.get("stop_on_error", True):
-            self._abort_queued()
-        self._cell = None
+        return self._execution_count
 
-    def _abort_queued(self) -> None:
-        """What is queued behind an error; other questions than to execute are still answered."""
-        queued, self._shell = self._shell, deque()
-        for request in queued:
-            if request.msg_type == "execute_request":
-                self._exchange(request, {"status": "aborted"})
-            else:
-                self._answer(request)
+    def print_setup(self, text: str) -> None:
+        self._setup += f"{text}\n"
 
     def _interrupt(self) -> None:
         """Swallowed when no cell is running, as a real one does before its busy."""
-        if self._cell and self.behaviour.interruptible:
-            self._cell.interrupt()
+        if self._main.cell and self.behaviour.interruptible:
+            self._main.cell.interrupt()
 
     def _finish(self, how: KernelExit) -> None:
         if not self._end.done():
-            self._end.set_result(how if self._ready else _of_a_start(how))
+            told = replace(how, stderr_tail=how.stderr_tail or self._setup)
+            self._end.set_result(told if self._ready else _of_a_start(told))
 
     def _tell_dead(self) -> None:
         try:
@@ -313,6 +357,58 @@ class FakeKernel:
             self._listener.on_dead(self._end.result())
         finally:
             self._dead.set_result(self._end.result())
+
+
+class _Shell:
+    """One line of requests: that of the kernel itself, or that of a subshell."""
+
+    def __init__(self, kernel: FakeKernel) -> None:
+        self.cell: _Cell | None = None
+        self._kernel = kernel
+        self._queue: deque[Message] = deque()
+        self._woken = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+
+    def put(self, request: Message) -> None:
+        self._queue.append(request)
+        self._woken.set()
+
+    def start(self) -> None:
+        self._serving = asyncio.create_task(self.serve())
+
+    async def close(self) -> None:
+        if self._serving:
+            self._serving.cancel()
+            await asyncio.wait({self._serving})
+
+    async def serve(self) -> None:
+        while True:
+            while self._queue:
+                await self._serve(self._queue.popleft())
+            self._woken.clear()
+            await self._woken.wait()
+
+    async def _serve(self, request: Message) -> None:
+        if request.msg_type == "execute_request":
+            await self._execute(request)
+        else:
+            self._kernel.answer(request)
+
+    async def _execute(self, request: Message) -> None:
+        self.cell = _Cell(self._kernel, request, self._kernel.count_execution(request))
+        await self.cell.run()
+        if self.cell.failed and request.content.get("stop_on_error", True):
+            self._abort_queued()
+        self.cell = None
+
+    def _abort_queued(self) -> None:
+        """What is queued behind an error; other questions than to execute are still answered."""
+        queued, self._queue = self._queue, deque()
+        for request in queued:
+            if request.msg_type == "execute_request":
+                self._kernel.exchange(request, {"status": "aborted"})
+            else:
+                self._kernel.answer(request)
 
 
 class _Cell:
@@ -334,7 +430,8 @@ class _Cell:
     async def run(self) -> None:
         self._kernel.status("busy", self._parent)
         code = self._content.get("code")
-        self._iopub("execute_input", {"code": code, "execution_count": self._count})
+        if not self._content.get("silent"):
+            self._iopub("execute_input", {"code": code, "execution_count": self._count})
         reply = await self._outcome(str(code))
         self._finish(reply)
         for text in self._late:
@@ -362,6 +459,7 @@ class _Cell:
         try:
             for line in code.splitlines():
                 await self._do(line.lstrip())
+            values = await self._evaluated()
         except _Interrupted as raised:
             error = self._error(raised)
             return error if self._kernel.behaviour.replies_to_interrupt else None
@@ -369,7 +467,22 @@ class _Cell:
             return self._error(raised)
         except _Ended as ended:
             return self._exit_reply(ended.exit_code)
-        return {"status": "ok", "execution_count": self._count, "user_expressions": {}}
+        return {"status": "ok", "execution_count": self._count, "user_expressions": values}
+
+    async def _evaluated(self) -> dict[str, Json]:
+        """As a kernel does: a fault of one expression is its value, and none of the cell."""
+        asked = self._content.get("user_expressions")
+        expressions = asked if isinstance(asked, dict) else {}
+        return {name: await self._value(str(text)) for name, text in expressions.items()}
+
+    async def _value(self, expression: str) -> Json:
+        if expression == "sleep":
+            await self._sleep("")
+        value = self._kernel.expressions.get(expression)
+        if value is None:
+            evalue = f"name {expression!r} is not defined"
+            return {"status": "error", "ename": "NameError", "evalue": evalue, "traceback": []}
+        return {"status": "ok", "data": {"text/plain": value}, "metadata": {}}
 
     async def _do(self, line: str) -> None:
         word, _, rest = line.partition(" ")
@@ -458,6 +571,20 @@ class _Cell:
     def _echo(self, _: str) -> None:
         self._print(self._answer)
 
+    def _let(self, rest: str) -> None:
+        name, _, value = rest.partition(" ")
+        self._kernel.expressions[name] = value
+
+    def _setup(self, text: str) -> None:
+        self._kernel.print_setup(text)
+
+    async def _save(self, rest: str) -> None:
+        name, _, text = rest.partition(" ")
+        folder = self._kernel.request.artifact_dir
+        if folder is None:
+            raise _Raised("FileNotFoundError", "there is no artifact folder")
+        await asyncio.to_thread(_write, folder / name, text)
+
     async def _input(self, prompt: str) -> None:
         await self._ask(prompt, password=False)
 
@@ -507,12 +634,15 @@ _SPEAKS: Mapping[str, Callable[[_Cell, str], None]] = {
     "late": _Cell._add_late,
     "ignore-interrupts": _Cell._ignore_interrupts,
     "echo": _Cell._echo,
+    "let": _Cell._let,
+    "setup": _Cell._setup,
 }
 
 _WAITS: Mapping[str, Callable[[_Cell, str], Coroutine[None, None, None]]] = {
     "input": _Cell._input,
     "password": _Cell._password,
     "sleep": _Cell._sleep,
+    "save": _Cell._save,
     "exit": _Cell._exit,
     "die": _Cell._die,
 }
@@ -573,16 +703,28 @@ def _open_gate() -> asyncio.Event:
     return gate
 
 
+async def _folder_fault(path: Path | None) -> str | None:
+    """It is there, or why it is not."""
+    if path is None:
+        return None
+    try:
+        await asyncio.to_thread(make_private, path)
+    except OSError as fault:
+        return artifact_dir_fault(path, fault)
+    return None
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
 def _of_a_start(how: KernelExit) -> KernelExit:
     return replace(how, start_fault=how.start_fault or "It was stopped before it was ready.")
 
 
 def _reply_type(request: Message) -> str:
     return request.msg_type.removesuffix("_request") + "_reply"
-
-
-def _info_reply(request: Message) -> Mapping[str, Json]:
-    return _INFO_REPLY
 
 
 def _complete_reply(request: Message) -> Mapping[str, Json]:

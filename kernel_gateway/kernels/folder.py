@@ -1,4 +1,4 @@
-"""The private folder of one kernel: its connection file and its sockets.
+"""Private folders; above all that of one kernel: its connection file and its sockets.
 
 Knows the file system. ipykernel makes its sockets readable for all, so the folder protects them.
 Each folder is locked by the gateway that made it, so that what a killed gateway has left can be
@@ -51,6 +51,17 @@ class PrivateFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def make_private(path: Path) -> None:
+    """0700, with the parents that are not there; what is there stays as it is."""
+    for one in [*reversed(path.parents), path]:
+        one.mkdir(mode=0o700, exist_ok=True)
+
+
+def artifact_dir_fault(path: Path, fault: OSError) -> str:
+    """Why a kernel cannot be started with this artifact folder."""
+    return f"The artifact folder {path} cannot be made: {fault.strerror}."
 
 
 def remove_left_behind(base: Path | None) -> int:

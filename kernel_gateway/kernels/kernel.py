@@ -35,7 +35,17 @@ class LaunchRequest:
     spec_name: str
     cwd: Path | None = None  # None: the gateway's own
     env: Mapping[str, str] = field(default_factory=dict)  # added to the scrubbed environment
+    #: Made if it is not there, and told to the process as KERNEL_GATEWAY_ARTIFACT_DIR.
+    artifact_dir: Path | None = None
     start_limit_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessOutput:
+    """What the process has written to its own stdout and stderr: apart from any run."""
+
+    text: str = ""  # the end of it
+    dropped: int = 0  # bytes before that, which are no longer kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +56,7 @@ class KernelExit:
     signal: str | None = None  # name, as SIGKILL, of a process that was killed
     start_fault: str | None = None  # set when it died or was given up before it was ready
     stderr_tail: str = ""  # end of what the process wrote to its own stdout and stderr
+    out_of_memory: bool = False  # the system killed it, for want of memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +86,13 @@ class Kernel(Protocol):
     @property
     def session(self) -> str:
         """In the header of each `Request` that is sent: so a message with such a parent is ours."""
+
+    @property
+    def alive(self) -> bool:
+        """Its process is there at this very moment; a death is told some time after it."""
+
+    def output(self) -> ProcessOutput:
+        """As far as it has come by now; also after its death."""
 
     def send(self, request: Request | RawMessage) -> None:
         """Queue it for the kernel. Never blocks; dropped silently once the kernel is dead."""

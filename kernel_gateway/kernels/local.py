@@ -26,8 +26,10 @@ from kernel_gateway.kernels.kernel import (
     KernelExit,
     KernelListener,
     LaunchRequest,
+    ProcessOutput,
     SpecEntry,
 )
+from kernel_gateway.kernels.oom import OomKills
 from kernel_gateway.kernels.process import KernelProcess
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.kernels.specs import KernelSpecs
@@ -68,6 +70,7 @@ class LocalKernel:
         spec: KernelSpec,
         request: LaunchRequest,
         settings: KernelSettings,
+        oom_kills: OomKills,
         listener: KernelListener,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -76,7 +79,7 @@ class LocalKernel:
         self.session = uuid4().hex
         self._listener = listener
         self._interrupt_by_message = spec.interrupt_mode == "message"
-        self._process = KernelProcess(spec, request, settings)
+        self._process = KernelProcess(spec, request, settings, oom_kills)
         self._connection: KernelConnection | None = None
         self._held: list[Request | RawMessage] = []
         self._executing: tuple[str, float] | None = None  # which request, since when
@@ -91,6 +94,13 @@ class LocalKernel:
     @property
     def generation(self) -> Generation:
         return self._request.generation
+
+    @property
+    def alive(self) -> bool:
+        return self._process.alive
+
+    def output(self) -> ProcessOutput:
+        return self._process.output()
 
     def send(self, request: Request | RawMessage) -> None:
         """Held back until the kernel is ready: what it printed earlier would not be heard."""
@@ -143,6 +153,7 @@ class LocalKernel:
         fault: str | None = None
         try:
             await self._come_up()
+            await self._process.note_memory()
             await asyncio.wait({self._process.gone})
         except KernelStartFailed as failed:
             fault = failed.message
@@ -188,6 +199,7 @@ class LocalKernel:
         finally:
             launching.cancel()
             await asyncio.gather(launching, return_exceptions=True)
+        await self._process.note_memory()  # a start can be too big as well
         self._connection = KernelConnection(
             self._context,
             info,
@@ -218,8 +230,8 @@ class LocalKernel:
         self._listener.on_message(message)
 
     def _note_status(self, parent: Header, message: RawMessage) -> None:
-        if parent.msg_type != "execute_request":
-            return
+        if parent.msg_type != "execute_request" or parent.more.get("subshell_id"):
+            return  # a signal goes to the main shell
         try:
             is_busy = isinstance(fact_of(message), Busy)
         except MalformedMessage:
@@ -240,7 +252,17 @@ class LocalKernel:
             await self._connection.last_words()
             self._connection.close()
         code = await self._process.bury()
-        return _exit_of(code, fault, self._process.output_tail())
+        return self._exit_of(code, fault)
+
+    def _exit_of(self, code: int | None, fault: str | None) -> KernelExit:
+        killed = code is not None and code < 0
+        return KernelExit(
+            exit_code=None if killed else code,
+            signal=_signal_name(-code) if code is not None and killed else None,
+            start_fault=fault,
+            stderr_tail=self._process.output().text,
+            out_of_memory=self._process.out_of_memory,
+        )
 
     def _tell_dead(self, exit_: KernelExit) -> None:
         self._held.clear()
@@ -258,6 +280,7 @@ class LocalLauncher:
         self.specs = KernelSpecs(self._settings)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.max_sockets = _MAX_SOCKETS
+        self._oom_kills = OomKills()
         self._lives: dict[asyncio.Task[None], LocalKernel] = {}
         KernelProvisionerFactory.instance()  # reads all entry points; not within a start
         if left := remove_left_behind(self._settings.runtime_dir):
@@ -269,6 +292,7 @@ class LocalLauncher:
             spec=self.specs.get(request.spec_name),
             request=request,
             settings=self._settings,
+            oom_kills=self._oom_kills,
             listener=listener,
         )
         life = asyncio.create_task(kernel.live(), name=f"life of {kernel!r}")
@@ -299,16 +323,6 @@ class LocalLauncher:
 
 async def _first_of(*futures: asyncio.Future[None] | asyncio.Task[object]) -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _exit_of(code: int | None, fault: str | None, tail: str) -> KernelExit:
-    killed = code is not None and code < 0
-    return KernelExit(
-        exit_code=None if killed else code,
-        signal=_signal_name(-code) if code is not None and killed else None,
-        start_fault=fault,
-        stderr_tail=tail,
-    )
 
 
 def _signal_name(number: int) -> str:

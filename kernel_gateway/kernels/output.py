@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 
+from kernel_gateway.kernels.kernel import ProcessOutput
+
 _TAIL_BYTES = 64 * 2**10  # the beginning goes: what matters was written last
 _FULL_PIPE_READS = 2  # a pipe holds 64 KiB; whoever writes more is alive
 
@@ -18,6 +20,7 @@ class OutputPipe:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._tail = bytearray()
+        self._dropped = 0
         self._read_end, self.write_end = os.pipe()
         # Ours alone: a process that finds its stdout non-blocking loses what it prints.
         os.set_blocking(self._read_end, False)
@@ -31,8 +34,13 @@ class OutputPipe:
             self._write_end_open = False
             os.close(self.write_end)
 
-    def tail(self) -> str:
-        return self._tail.decode(errors="replace")
+    def output(self) -> ProcessOutput:
+        """A character that was cut in two is dropped whole."""
+        torn = 0
+        while self._dropped and torn < len(self._tail) and _continues(self._tail[torn]):
+            torn += 1
+        text = self._tail[torn:].decode(errors="replace")
+        return ProcessOutput(text, self._dropped + torn)
 
     def close(self) -> None:
         """Take what is left and let go, though a grandchild may still hold the other end."""
@@ -51,6 +59,7 @@ class OutputPipe:
         if not data:
             self._let_go()
         self._tail += data
+        self._dropped += max(0, len(self._tail) - _TAIL_BYTES)
         del self._tail[:-_TAIL_BYTES]
 
     def _let_go(self) -> None:
@@ -58,3 +67,8 @@ class OutputPipe:
             self._open = False
             self._loop.remove_reader(self._read_end)
             os.close(self._read_end)
+
+
+def _continues(byte: int) -> bool:
+    """A character of UTF-8 that began before it."""
+    return byte & 0b1100_0000 == 0b1000_0000

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,16 +26,19 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from kernel_gateway.errors import KernelStartFailed
 from kernel_gateway.kernels.connection import ConnectionInfo
 from kernel_gateway.kernels.environment import kernel_argv, kernel_environment
-from kernel_gateway.kernels.folder import PrivateFolder
+from kernel_gateway.kernels.folder import PrivateFolder, artifact_dir_fault, make_private
+from kernel_gateway.kernels.kernel import ProcessOutput
 from kernel_gateway.kernels.output import OutputPipe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from pathlib import Path
 
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
     from kernel_gateway.kernels.kernel import LaunchRequest
+    from kernel_gateway.kernels.oom import Count, OomKills
     from kernel_gateway.kernels.settings import Encryption, KernelSettings
 
 LOG = logging.getLogger("kernel_gateway.kernels")
@@ -44,15 +48,27 @@ T = TypeVar("T")
 _PROVISIONER_LIMIT_S = 5.0
 
 _LOOPBACK = "127.0.0.1"
+_ARTIFACT_DIR = "KERNEL_GATEWAY_ARTIFACT_DIR"
 
 
 class KernelProcess:
     """Await `launch` once; then `gone` tells of the death. Await `bury` in any case, last."""
 
-    def __init__(self, spec: KernelSpec, request: LaunchRequest, settings: KernelSettings) -> None:
+    def __init__(
+        self,
+        spec: KernelSpec,
+        request: LaunchRequest,
+        settings: KernelSettings,
+        oom_kills: OomKills,
+    ) -> None:
         self._spec = spec
         self._request = request
         self._settings = settings
+        self._oom_kills = oom_kills
+        self._oom_count: Count | None = None  # as it was; None: nothing is counted
+        self._killed_by_us = False
+        #: Known when it is buried.
+        self.out_of_memory = False
         self._folder: PrivateFolder | None = None
         self._output: OutputPipe | None = None
         self._provisioner: KernelProvisionerBase | None = None
@@ -86,6 +102,7 @@ class KernelProcess:
 
     async def kill(self) -> None:
         if self._runs:
+            self._killed_by_us = True
             await _fenced("kill", self._given.kill())
 
     async def announce_shutdown(self) -> None:
@@ -103,6 +120,7 @@ class KernelProcess:
         Call it before the sockets are drained: a child of a fork holds them open.
         """
         if self._provisioner and not self.gone.done():
+            self._killed_by_us = True
             await _fenced("kill", self._given.kill())
             if self._launched and not await self.gone_within(_PROVISIONER_LIMIT_S):
                 LOG.error("the kernel %s survives being killed", self._request.kernel_id)
@@ -111,6 +129,8 @@ class KernelProcess:
     async def bury(self) -> int | None:
         """Reap it and leave nothing behind; its return code, None when it never was a process."""
         code = await self._return_code()
+        if code == -signal.SIGKILL and self._oom_count and not self._killed_by_us:
+            self.out_of_memory = await asyncio.to_thread(self._oom_kills.explains, self._oom_count)
         if self._provisioner:
             await _fenced("cleanup", self._provisioner.cleanup())
         self._close_pidfd()
@@ -120,8 +140,23 @@ class KernelProcess:
             self._folder.remove()
         return code
 
-    def output_tail(self) -> str:
-        return self._output.tail() if self._output else ""
+    async def note_memory(self) -> None:
+        """Call it when the process has got to the control group that it will stay in."""
+        if self._pid is not None:
+            count = await asyncio.to_thread(self._oom_kills.count_of, self._pid)
+            self._oom_count = count or self._oom_count
+
+    def output(self) -> ProcessOutput:
+        return self._output.output() if self._output else ProcessOutput()
+
+    @property
+    def alive(self) -> bool:
+        """The kernel's word, where it gives one: `gone` is told in a later turn of the loop."""
+        if not self._runs or self._pidfd is None:
+            return self._runs
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return not poll.poll(0)
 
     @property
     def _runs(self) -> bool:
@@ -133,6 +168,8 @@ class KernelProcess:
         return self._provisioner
 
     async def _launch(self) -> dict[str, Any]:
+        if self._request.artifact_dir:
+            await _make_artifact_dir(self._request.artifact_dir)
         manager = self._manager()
         self._provisioner = self._made_provisioner(manager)
         self._choose_transport(manager)
@@ -194,15 +231,22 @@ class KernelProcess:
     def _start_options(self) -> dict[str, Any]:
         """For the provisioner, which hands what it does not know to Popen."""
         request = self._request
-        options: dict[str, Any] = {
-            "env": kernel_environment(os.environ, request.env, self._settings)
-        }
+        env = dict(request.env)
+        if request.artifact_dir:
+            env[_ARTIFACT_DIR] = str(request.artifact_dir)
+        options: dict[str, Any] = {"env": kernel_environment(os.environ, env, self._settings)}
         if request.cwd:
             options["cwd"] = str(request.cwd)
         if self._is_local:
             self._output = OutputPipe()
             options |= {"stdout": self._output.write_end, "stderr": self._output.write_end}
         return options
+
+    @property
+    def _pid(self) -> int | None:
+        """Of a process of this machine."""
+        pid = getattr(self._provisioner, "pid", None)
+        return pid if self._is_local and isinstance(pid, int) else None
 
     @property
     def _is_local(self) -> bool:
@@ -214,10 +258,9 @@ class KernelProcess:
 
     def _watch(self) -> None:
         """A local process by its pidfd, any other by its provisioner."""
-        pid = getattr(self._provisioner, "pid", None)
-        if self._is_local and isinstance(pid, int):
+        if self._pid is not None:
             try:
-                self._pidfd = os.pidfd_open(pid)
+                self._pidfd = os.pidfd_open(self._pid)
             except OSError as fault:
                 LOG.warning("no pidfd (%s): the death of a kernel is told 0.1 s later", fault)
         if self._pidfd is None:
@@ -239,8 +282,8 @@ class KernelProcess:
 
     def _kill_group(self) -> None:
         """Before the leader is reaped: as long as it is a zombie, nobody else gets its number."""
-        pid, group = (getattr(self._provisioner, name, None) for name in ("pid", "pgid"))
-        if self._is_local and isinstance(pid, int) and pid == group:
+        pid = self._pid
+        if pid is not None and pid == getattr(self._provisioner, "pgid", None):
             with suppress(ProcessLookupError):  # none was left
                 os.killpg(pid, signal.SIGKILL)
 
@@ -253,6 +296,13 @@ class KernelProcess:
             self._waiting.cancel()
         await asyncio.wait({self._waiting})
         return None if self._waiting.cancelled() else self._waiting.result()
+
+
+async def _make_artifact_dir(path: Path) -> None:
+    try:
+        await asyncio.to_thread(make_private, path)
+    except OSError as fault:
+        raise KernelStartFailed(artifact_dir_fault(path, fault)) from fault
 
 
 async def _return_code_of(provisioner: KernelProvisionerBase) -> int | None:

@@ -82,6 +82,8 @@ class Replied:
     evalue: str = ""
     traceback: tuple[str, ...] = ()
     exit_code: int | None = None  # of a kernel whose cells are programs
+    #: What they came to, by name.
+    expressions: Mapping[str, Json] = field(default_factory=dict, hash=False)
 
     @property
     def aborted(self) -> bool:
@@ -106,6 +108,14 @@ class KernelInfo:
     protocol_version: str
     language_info: Mapping[str, Json] = field(default_factory=dict)
     banner: str = ""
+    features: tuple[str, ...] = ()  # that not every kernel has
+
+
+@dataclass(frozen=True, slots=True)
+class SubshellMade:
+    """The `create_subshell_reply`. Without an ID there is none."""
+
+    subshell_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +135,15 @@ Fact: TypeAlias = (
     | Replied
     | Completions
     | KernelInfo
+    | SubshellMade
     | Welcome
 )
 
 
+#: Among the features of a kernel: it can execute beside what it executes.
+SUBSHELLS = "kernel subshells"
+
+_NO_VALUES: Mapping[str, Json] = {}
 _STATUSES: Mapping[str, Fact] = {"busy": Busy(), "idle": Idle()}
 
 
@@ -198,6 +213,7 @@ def _input_request(content: Mapping[str, Json]) -> Fact:
 
 
 def _execute_reply(content: Mapping[str, Json]) -> Fact:
+    values = content.get("user_expressions")  # no reply is lost for what nobody has asked for
     return Replied(
         status=_text(content, "status"),
         execution_count=_integer(content, "execution_count"),
@@ -205,6 +221,7 @@ def _execute_reply(content: Mapping[str, Json]) -> Fact:
         evalue=_text(content, "evalue", ""),
         traceback=_lines(content, "traceback"),
         exit_code=_integer(content, "exit_code"),
+        expressions=values if isinstance(values, dict) else _NO_VALUES,
     )
 
 
@@ -222,7 +239,13 @@ def _kernel_info_reply(content: Mapping[str, Json]) -> Fact:
         protocol_version=_text(content, "protocol_version", ""),
         language_info=_object(content, "language_info"),
         banner=_text(content, "banner", ""),
+        features=_lines(content, "supported_features"),
     )
+
+
+def _subshell_reply(content: Mapping[str, Json]) -> Fact:
+    made = content.get("subshell_id")
+    return SubshellMade(made if isinstance(made, str) and made else None)
 
 
 def _welcome(content: Mapping[str, Json]) -> Fact:
@@ -241,6 +264,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Json]], Fact | None]] = {
     "execute_reply": _execute_reply,
     "complete_reply": _complete_reply,
     "kernel_info_reply": _kernel_info_reply,
+    "create_subshell_reply": _subshell_reply,
     "iopub_welcome": _welcome,
 }
 

@@ -7,7 +7,7 @@ is only passed on is not decoded at all: `raw.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NewType
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MsgId = NewType("MsgId", str)  # ours, one for each request
 
 PROTOCOL_VERSION = "5.4"
+
+VALUE = "value"  # of an expression
 
 
 class Channel(StrEnum):
@@ -96,6 +98,8 @@ class Request:
     msg_id: MsgId
     msg_type: str
     content: Mapping[str, Json] = field(default_factory=dict)
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    subshell_id: str | None = None  # None: the main shell
     parent: Header | None = None  # for an input_reply: the input_request it answers
 
     def stamped(self, *, session: str, date: str) -> Message:
@@ -105,9 +109,14 @@ class Request:
             session=session,
             username="kernel-gateway",
             date=date,
+            more={} if self.subshell_id is None else {"subshell_id": self.subshell_id},
         )
         return Message(
-            channel=self.channel, header=header, parent=self.parent, content=self.content
+            channel=self.channel,
+            header=header,
+            parent=self.parent,
+            metadata=self.metadata,
+            content=self.content,
         )
 
 
@@ -119,12 +128,15 @@ def execute_request(
     silent: bool = False,
     store_history: bool = True,
     stop_on_error: bool = False,
+    metadata: Mapping[str, Json] | None = None,
 ) -> Request:
-    """Run `code`. `stop_on_error` is false by default: an error of ours must abort nobody else."""
+    """Run `code`. `stop_on_error` is false by default: an error of ours must abort nobody else.
+    What `metadata` says the code can read, where its kernel lets it."""
     return Request(
         channel=Channel.SHELL,
         msg_id=msg_id,
         msg_type="execute_request",
+        metadata=metadata or {},
         content={
             "code": code,
             "silent": silent,
@@ -134,6 +146,18 @@ def execute_request(
             "stop_on_error": stop_on_error,
         },
     )
+
+
+def evaluate_request(msg_id: MsgId, expression: str, *, subshell_id: str) -> Request:
+    """What an expression comes to, in the reply under `VALUE`; it leaves no trace."""
+    request = execute_request(msg_id, "", allow_stdin=False, silent=True, store_history=False)
+    content: dict[str, Json] = {**request.content, "user_expressions": {VALUE: expression}}
+    return replace(request, content=content, subshell_id=subshell_id)
+
+
+def create_subshell_request(msg_id: MsgId) -> Request:
+    """For kernels that have `facts.SUBSHELLS` among their features."""
+    return Request(channel=Channel.CONTROL, msg_id=msg_id, msg_type="create_subshell_request")
 
 
 def complete_request(msg_id: MsgId, code: str, cursor: int) -> Request:

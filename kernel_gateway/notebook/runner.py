@@ -280,6 +280,8 @@ class NotebookRunner:
         if not isinstance(record.body, records.Output | records.Updated):
             return
         for item in (record.body.spilled or {}).values():
+            if item.artifact is None:
+                continue
             try:
                 blob = await self._service.blob(self._owner, uid, item.artifact)
             except NotFound:

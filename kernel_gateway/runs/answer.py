@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kernel_gateway.messaging.strict_json import Json, encode
 from kernel_gateway.runs import records
+from kernel_gateway.runs.artifacts import whereabouts
 from kernel_gateway.runs.records import Record, Seq, Spilled
 
 if TYPE_CHECKING:
@@ -251,8 +252,7 @@ def _show_value(mime: str, value: Json) -> ConsoleItem:
 def _show_spilled(record: Record, mime: str, item: Spilled) -> Iterator[ConsoleItem]:
     if mime == "text/plain":
         yield ConsoleItem("stdout", item.preview)
-    text = f"A {mime} value of {item.size} bytes is kept as artifact {item.artifact} of the run."
-    yield _notice(record, "info", text)
+    yield _notice(record, "info", whereabouts(mime, item))
 
 
 def _show_error(record: Record, body: records.ErrorRaised) -> Iterator[ConsoleItem]:
@@ -266,7 +266,10 @@ def _show_prompt(record: Record, body: records.InputAsked) -> Iterator[ConsoleIt
 
 def _show_dropped(record: Record, body: records.Dropped) -> Iterator[ConsoleItem]:
     if body.bytes is not None:
-        yield _notice(record, "warning", f"{body.bytes} bytes of output dropped: {body.why}.")
+        text = f"{body.bytes} bytes of output dropped: {body.why}."
+        if body.artifact is not None:
+            text += f" The line is kept as artifact {body.artifact} of the run."
+        yield _notice(record, "warning", text)
     else:
         yield _notice(record, "warning", f"{body.count} messages missing: {body.why}.")
 

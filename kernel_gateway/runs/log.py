@@ -7,16 +7,29 @@ one stream may still grow together (natural batches, no timer).
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kernel_gateway.messaging.strict_json import Json, encode
 from kernel_gateway.runs import records
-from kernel_gateway.runs.records import Body, Record, Seq, Spilled
+from kernel_gateway.runs.artifacts import (
+    Blob,
+    Growing,
+    Shelf,
+    decoded,
+    file_name,
+    is_binary,
+    safe_mime,
+)
+from kernel_gateway.runs.records import ArtifactKind, Body, Record, Seq, Spilled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from kernel_gateway.runs.records import Artifact
+
+__all__ = ["Batch", "Blob", "Log", "LogLimits", "cut_notice"]
 
 CUT_NOTICE = "[**** LOG LINE TRUNCATED AT {} ****]"
 
@@ -28,16 +41,8 @@ class LogLimits:
     record_chars: int = 64 * 2**10  # text of one log record; longer text takes several
     log_bytes: int = 2**30  # text stored for one run
     preview_chars: int = 1024  # of a value that travels by reference
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blob:
-    """A value that was too big to be inline."""
-
-    artifact: str  # unique within the run
-    mime: str
-    digest: str
-    data: bytes
+    artifact_count: int = 1000  # kept for one run
+    artifact_bytes: int = 2**30  # of all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +60,17 @@ class _Line:
     """The unfinished line at the end of one stream.
 
     Where the line is cut the notice must fit in too. So what stands in the notice's place is held
-    back until it is known whether the line ends there.
+    back until it is known whether the line ends there. What was told is kept as long as the line
+    may still be cut: an artifact will have the whole of it.
     """
 
     limit: int  # bytes
-    bytes: int = 0
+    begin: Callable[..., Growing]
+    told: bytearray = field(default_factory=bytearray)
+    forgotten: int = 0  # bytes that were told before those
     held: str = ""
     cut: int = 0  # bytes left out of it
+    whole: Growing | None = None  # of a line that was cut
 
     def __post_init__(self) -> None:
         self.notice = cut_notice(self.limit)
@@ -69,40 +78,61 @@ class _Line:
 
     def takes(self, text: str) -> bool:
         """Count it, if it is clear without a close look that no line becomes too long."""
-        if self.cut or self.held or not (self._fits(len(text)) or self._fits(_longest(text))):
+        if self.whole or self.held or not (self._fits(len(text)) or self._fits(_longest(text))):
             return False
         start = text.rfind("\n") + 1
-        self.bytes = len(text[start:].encode()) + (0 if start else self.bytes)
+        if start:
+            self.end()
+        if start < len(text):
+            self.told += text[start:].encode()
         return True
 
     def _fits(self, chars: int) -> bool:
         """A line that goes on with so many characters, whatever they are."""
-        return self.bytes + 4 * chars <= self.safe
+        return self._size + 4 * chars <= self.safe
+
+    @property
+    def _size(self) -> int:
+        """Bytes that were told."""
+        return self.forgotten + len(self.told)
 
     def keep(self, text: str, *, ended: bool) -> str:
         """What of `text` may now be told of this line, with the notice where it is cut."""
         data = (self.held + text).encode()
         self.held = ""
-        size = self.bytes + len(data)
-        if self.cut:
+        size = self._size + len(data)
+        if self.whole is not None:
             self.cut += len(data)
+            self.whole.add(data)
             return ""
         if size <= (self.limit if ended else self.safe):
-            self.bytes = size
+            self.told += data
             return data.decode()
-        told = data[: max(0, self.safe - self.bytes)].decode(errors="ignore")  # no half character
-        rest = data[len(told.encode()) :]
+        shown = data[: max(0, self.safe - self._size)].decode(errors="ignore")  # whole ones
+        rest = data[len(shown.encode()) :]
         if size <= self.limit:
-            self.bytes = size - len(rest)
+            self.told += data[: len(data) - len(rest)]
             self.held = rest.decode()
-            return told
+            return shown
         self.cut = len(rest)
-        return told + self.notice
+        self.whole = self.begin(keep=not self.forgotten)
+        self.whole.add(bytes(self.told) + data)
+        self.told.clear()
+        return shown + self.notice
+
+    def end(self) -> None:
+        """Its newline has come."""
+        self.told.clear()
+        self.forgotten = 0
+
+    def forget(self) -> None:
+        self.forgotten = self._size
+        self.told.clear()
 
     def let_out(self) -> str:
         """What was held back, when something else is about to be told."""
         held, self.held = self.held, ""
-        self.bytes += len(held.encode())
+        self.told += held.encode()
         return held
 
 
@@ -135,10 +165,19 @@ class Log:
         self._limits = limits
         self._next = first
         self._pending: list[Record] = []
-        self._blobs: list[Blob] = []
         self._growing: _Growing | None = None
-        self._lines = {name: _Line(limits.line_bytes) for name in ("stdout", "stderr")}
+        self._shelf = Shelf(
+            most=limits.artifact_count,
+            most_bytes=limits.artifact_bytes,
+            preview_chars=limits.preview_chars,
+        )
+        self._lines = {
+            name: _Line(limits.line_bytes, partial(self._begin_line, name))
+            for name in ("stdout", "stderr")
+        }
+        self._cut_lines = dict.fromkeys(self._lines, 0)
         self._told_drop = 0  # log_limit losses in the last notice
+        self._told_lost = 0  # artifacts in the last notice of artifact_limit
         self.bytes = 0
         self.dropped = 0
         self._over_limit = 0
@@ -149,8 +188,22 @@ class Log:
 
     @property
     def pending(self) -> int:
-        """Records that wait for the writer."""
-        return len(self._pending) + (self._growing is not None)
+        """Records that wait for the writer, and one more for bytes that have none yet."""
+        return len(self._pending) + (self._growing is not None) + self._shelf.waits
+
+    @property
+    def artifacts(self) -> Sequence[Artifact]:
+        """All that were added, in order of their records."""
+        return self._shelf.artifacts
+
+    @property
+    def artifact_room(self) -> int | None:
+        """Bytes that one more artifact may have; None: not one more."""
+        return self._shelf.room
+
+    def next_artifact_id(self) -> str:
+        """For one whose bytes the caller stores, and then tells of by `ArtifactAdded`."""
+        return self._shelf.next_id()
 
     def append(self, body: Body, *, step: int | None, at: float) -> None:
         if isinstance(body, records.LogText):
@@ -160,22 +213,36 @@ class Log:
         if isinstance(body, records.Completed):
             self._close(step, at)
         if isinstance(body, records.Output | records.Updated):
-            body = self._spill(body)
-        elif isinstance(body, records.ErrorRaised):
+            self._append_output(body, step, at)
+            return
+        if isinstance(body, records.ErrorRaised):
             body = self._shortened(body)
+        elif isinstance(body, records.ArtifactAdded):
+            self._shelf.add(body.artifact)
         self._add(body, step, at)
+
+    def refuse_artifact(self, size: int, *, step: int | None, at: float) -> None:
+        """One of the caller's for which there is no room."""
+        self._shelf.refuse(size)
+        self._tell_lost(step, at)
 
     def take(self) -> Batch:
         """Everything that gathered; from now on it does not change any more."""
         self._seal()
         batch = Batch(
             records=tuple(self._pending),
-            blobs=tuple(self._blobs),
+            blobs=self._shelf.take(),
             bytes=self.bytes,
             dropped=self.dropped,
         )
-        self._pending, self._blobs = [], []
+        self._pending = []
         return batch
+
+    def forget(self) -> None:
+        """For a run that is over: its last line can have megabytes. Late text may still be too
+        much for it, and is cut then; there is no artifact of such a line."""
+        for line in self._lines.values():
+            line.forget()
 
     # -- text ------------------------------------------------------------------------------------
 
@@ -188,8 +255,9 @@ class Log:
                 self._lay_down(replace(body, text=piece), step, at)
             else:
                 self._add(piece, step, at)
+        self._tell_lost(step, at, late=body.late)
 
-    def _cut(self, body: records.LogText) -> Iterator[str | records.Dropped]:
+    def _cut(self, body: records.LogText) -> Iterator[str | Body]:
         """The text with what is too much of its lines left out, and how much that was."""
         line, text = self._lines[body.stream], body.text
         kept: list[str] = []
@@ -199,30 +267,45 @@ class Log:
             kept.append(line.keep(part.removesuffix("\n"), ended=ended or body.late))
             if ended:
                 kept.append("\n")
-                if line.cut:
+                if line.whole:
                     yield "".join(kept)
                     kept = []
-                    yield self._end_line(body.stream, late=body.late)
-                line.bytes = 0
+                    yield from self._end_line(body.stream, line.whole, late=body.late)
+                line.end()
         yield "".join(kept)
+
+    def _begin_line(self, stream: str, *, keep: bool) -> Growing:
+        self._cut_lines[stream] += 1
+        return self._shelf.begin(f"{stream} line {self._cut_lines[stream]}", keep=keep)
 
     def _let_out(self, step: int | None, at: float) -> None:
         for stream, line in self._lines.items():
             if line.held:
                 self._lay_down(records.LogText(stream=stream, text=line.let_out()), step, at)
 
-    def _end_line(self, stream: str, *, late: bool = False) -> records.Dropped:
+    def _end_line(self, stream: str, whole: Growing, *, late: bool = False) -> Iterator[Body]:
         line = self._lines[stream]
-        lost, line.bytes, line.cut = line.cut, 0, 0
+        lost, line.cut, line.whole = line.cut, 0, None
         self.dropped += lost
-        return records.Dropped(why="line_too_long", bytes=lost, stream=stream, late=late)
+        artifact = whole.end()
+        if artifact:
+            yield records.ArtifactAdded(artifact=artifact, late=late)
+        yield records.Dropped(
+            why="line_too_long",
+            bytes=lost,
+            stream=stream,
+            artifact=artifact.id if artifact else None,
+            late=late,
+        )
 
     def _close(self, step: int | None, at: float) -> None:
         """The run is over: what is still to be said about losses."""
         for stream, line in self._lines.items():
-            if line.cut:
-                self._add(self._end_line(stream), step, at)
+            if line.whole:
+                for body in self._end_line(stream, line.whole):
+                    self._add(body, step, at)
         self._tell_over_limit(step, at)
+        self._tell_lost(step, at, is_end=True)
 
     def _lay_down(self, body: records.LogText, step: int | None, at: float) -> None:
         text, width = self._up_to_the_limit(body.text), self._limits.record_chars
@@ -279,17 +362,37 @@ class Log:
 
     # -- values ----------------------------------------------------------------------------------
 
-    def _spill(self, body: records.Output | records.Updated) -> records.Output | records.Updated:
-        """Replace each value above the inline limit by a reference."""
+    def _append_output(
+        self, body: records.Output | records.Updated, step: int | None, at: float
+    ) -> None:
+        """Each value above the inline limit is replaced by a reference. The bytes of an image, and
+        of what else is a file, are kept as one."""
         inline: dict[str, Json] = {}
         spilled: dict[str, Spilled] = {}
+        artifacts: list[Artifact | None] = []
         for mime, value in body.data.items():
             data = self._oversized(value)
             if data is None:
                 inline[mime] = value
             else:
-                spilled[mime] = self._spilled(mime, data)
-        return replace(body, data=inline, spilled=spilled) if spilled else body
+                # What a client gets of it is base64, and no image.
+                kept_as = "text/plain" if is_binary(mime) else safe_mime(mime)
+                name = f"{_title(body)} {safe_mime(mime)}"
+                spilled[mime], artifact = self._shelf.spill(data, name=name, mime=kept_as)
+                self.dropped += 0 if artifact else len(data)
+                artifacts.append(artifact)
+            if isinstance(body, records.Output) and (data := decoded(mime, value)) is not None:
+                artifacts.append(self._file(data, body.index, mime))
+        for artifact in artifacts:
+            if artifact:
+                self._add(records.ArtifactAdded(artifact=artifact, late=body.late), step, at)
+        body = replace(body, data=inline, spilled=spilled) if spilled else body
+        self._add(body, step, at)
+        self._tell_lost(step, at, late=body.late)
+
+    def _file(self, data: bytes, index: int, mime: str) -> Artifact | None:
+        name = file_name(f"output-{index}", mime)
+        return self._shelf.put(data, name=name, kind=ArtifactKind.FILE, mime=safe_mime(mime))
 
     def _oversized(self, value: Json) -> bytes | None:
         """The bytes of a value that may not be inline: text as UTF-8, anything else as JSON."""
@@ -303,19 +406,17 @@ class Log:
             return None
         return data if len(data) > self._limits.inline_bytes else None
 
-    def _spilled(self, mime: str, data: bytes) -> Spilled:
-        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        blob = Blob(
-            artifact=f"{self._next}-{len(self._blobs)}", mime=mime, digest=digest, data=data
-        )
-        self._blobs.append(blob)
-        preview = data[: 4 * self._limits.preview_chars].decode(errors="ignore")
-        return Spilled(
-            artifact=blob.artifact,
-            size=len(data),
-            digest=digest,
-            preview=preview[: self._limits.preview_chars],
-        )
+    def _tell_lost(
+        self, step: int | None, at: float, *, late: bool = False, is_end: bool = False
+    ) -> None:
+        """One notice each time the loss has doubled, and one at the end, each with the total."""
+        lost, told = self._shelf.lost, self._told_lost
+        if lost > told and (is_end or lost >= 2 * told):
+            self._told_lost = lost
+            total = records.Dropped(
+                why="artifact_limit", count=lost, bytes=self._shelf.lost_bytes, late=late
+            )
+            self._add(total, step, at)
 
     def _shortened(self, body: records.ErrorRaised) -> records.ErrorRaised:
         """Tracebacks obey the limit of a line: a `repr` in one can have any length."""
@@ -331,6 +432,10 @@ class Log:
             evalue=short(body.evalue),
             traceback=tuple(short(line) for line in body.traceback),
         )
+
+
+def _title(body: records.Output | records.Updated) -> str:
+    return f"output {body.index}" if isinstance(body, records.Output) else "update"
 
 
 def cut_notice(limit_bytes: int) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from kernel_gateway.errors import MalformedMessage
 from kernel_gateway.messaging.strict_json import decode, encode
 from kernel_gateway.runs import records
+from kernel_gateway.runs.artifacts import whereabouts
 from kernel_gateway.runs.view import Outcome, StepOutcome
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Outputs:
         output.metadata = dict(body.metadata)
         left: dict[str, Spilled] = {}
         for mime, item in (body.spilled or {}).items():
-            data = self._resolve(item.artifact)
+            data = None if item.artifact is None else self._resolve(item.artifact)
             if data is None:
                 left[mime] = item
             else:
@@ -304,11 +305,9 @@ def _refer(output: _Rich, left: Mapping[str, Spilled]) -> None:
     if "text/plain" in left:
         output.data["text/plain"] = left["text/plain"].preview
     if not output.data:
-        output.data["text/plain"] = "\n".join(_where(mime, item) for mime, item in left.items())
-
-
-def _where(mime: str, item: Spilled) -> str:
-    return f"A {mime} value of {item.size} bytes is kept as artifact {item.artifact} of the run."
+        output.data["text/plain"] = "\n".join(
+            whereabouts(mime, item) for mime, item in left.items()
+        )
 
 
 # -- what a terminal would show --------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - for `get_type_hints`
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -43,7 +44,13 @@ class RunPlan:
     limits: Limits = field(default_factory=Limits)
     grace_s: float = 5.0  # between the first interrupt and SIGTERM
     kill_after_s: float = 5.0  # between SIGTERM and SIGKILL
+    #: The caller's, by name; the code can read it during this run (`kernel_gateway.scope`).
+    context: Mapping[str, str] = field(default_factory=dict)
+    #: Of a notebook run the notebook as it was sent, JSON: all of it, with what is no step.
+    document: str | None = None
+    cancel_on_disconnect: bool = False  # when the last reader that waits for it has gone
 
     def without_code(self) -> RunPlan:
         """For a run that is over: its code can have megabytes, and the store has it."""
-        return replace(self, steps=tuple(replace(step, code="") for step in self.steps))
+        steps = tuple(replace(step, code="") for step in self.steps)
+        return replace(self, steps=steps, document=None)

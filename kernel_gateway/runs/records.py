@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from functools import cache
 from typing import Any, ClassVar, NewType, TypeAlias
 
@@ -59,10 +60,28 @@ class LogText:
 class Spilled:
     """Stands in a MIME bundle for a value too big to be inline."""
 
-    artifact: str  # ID of the blob within the run
     size: int  # bytes
     digest: str  # sha256:<hex>
     preview: str  # first characters of the value
+    artifact: str | None = None  # its ID within the run; None: there was no room for it
+
+
+class ArtifactKind(StrEnum):
+    FILE = "file"  # that the code has written, or the bytes of an output
+    OVERSIZED = "oversized"  # a value or a line that was too big to be inline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Bytes that belong to a run and are kept beside its log."""
+
+    id: str  # unique within the run; ours, and safe in a path
+    name: str  # for people: a path below the artifact folder, or what it is of
+    kind: ArtifactKind
+    mime: str
+    size: int  # bytes
+    digest: str  # sha256:<hex>
+    preview: str | None = None  # first characters of what is oversized
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +126,24 @@ class ErrorRaised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One call of `metric` in the code; what becomes of it is in `metrics.py`."""
+
+    kind: ClassVar[str] = "metric"
+    name: str
+    value: Json = None  # as the JSON of a record leaves it out; in `replace` it deletes
+    mode: str  # replace, increment or append
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactAdded:
+    kind: ClassVar[str] = "artifact"
+    artifact: Artifact
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InputAsked:
     kind: ClassVar[str] = "input_request"
     prompt_id: int  # counts the prompts of the run from 1
@@ -140,10 +177,11 @@ class Dropped:
     """Something is missing, and how much. Nothing is ever missing without it."""
 
     kind: ClassVar[str] = "dropped"
-    why: str  # line_too_long, log_limit, idle_missing, reply_missing
-    bytes: int | None = None  # of this loss; for log_limit the total so far
+    why: str  # line_too_long, log_limit, idle_missing, reply_missing, artifact_limit
+    bytes: int | None = None  # of this loss; for log_limit and artifact_limit the total so far
     count: int | None = None
     stream: str | None = None
+    artifact: str | None = None  # that has the whole of a line that was too long
     late: bool = False
 
 
@@ -165,6 +203,8 @@ Body: TypeAlias = (
     | Updated
     | Cleared
     | ErrorRaised
+    | Metric
+    | ArtifactAdded
     | InputAsked
     | InputAnswered
     | PhaseFinished
@@ -183,6 +223,8 @@ BODIES: Mapping[str, type[Body]] = {
         Updated,
         Cleared,
         ErrorRaised,
+        Metric,
+        ArtifactAdded,
         InputAsked,
         InputAnswered,
         PhaseFinished,
@@ -214,11 +256,18 @@ def body_of(kind: str, raw: Mapping[str, Any]) -> Body:
     values = dict(raw)
     if isinstance(values.get("reason"), Mapping):
         values["reason"] = Reason(**values["reason"])
+    if "artifact" in values and kind == ArtifactAdded.kind:
+        values["artifact"] = artifact_of(values["artifact"])
     if "traceback" in values:
         values["traceback"] = tuple(values["traceback"])
     if "spilled" in values:
         values["spilled"] = {mime: Spilled(**item) for mime, item in values["spilled"].items()}
     return BODIES[kind](**values)
+
+
+def artifact_of(raw: Mapping[str, Any]) -> Artifact:
+    """Back from its JSON, which is ours."""
+    return Artifact(**{**raw, "kind": ArtifactKind(raw["kind"])})
 
 
 def _object(value: Any) -> dict[str, Json]:
@@ -237,7 +286,7 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> Json:
-    if isinstance(value, (Reason, Spilled)):
+    if isinstance(value, (Reason, Spilled, Artifact)):
         return _object(value)
     if isinstance(value, tuple):
         return list(value)

@@ -16,6 +16,7 @@ from kernel_gateway.messaging import facts
 from kernel_gateway.runs import actions, ending, events, records
 from kernel_gateway.runs.ending import Ending, Escalation
 from kernel_gateway.runs.events import Instant, Timer
+from kernel_gateway.runs.metrics import Metrics, checked, is_metric
 from kernel_gateway.runs.records import Reason
 from kernel_gateway.runs.state import (
     STEP_OVER,
@@ -32,10 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kernel_gateway.messaging.message import MsgId
+    from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.plan import RunPlan
 
 QUIET_S = 1.0  # iopub without a word after the reply: the idle will not come
-QUIET_CAP_S = 10.0  # ... however much is still said
+#: ... however much is still said. Long, because a reply can be that far before its output when the
+#: gateway has much to read, and a run that is well must not be given up for it.
+QUIET_CAP_S = 60.0
 PROBE_AFTER_S = 0.1  # a reply is mostly this close behind its idle
 PROBE_LIMIT_S = 10.0
 BLOCKED_AFTER_S = 1.0  # a kernel that is well begins sooner, unless something blocks it
@@ -73,6 +77,7 @@ class Run:
     _answered: tuple[int, bytes] | None = None  # last answer's prompt and digest
     _outputs: int = 0
     _is_stream: bool = False
+    _metrics: Metrics = field(default_factory=Metrics)
     _timers: set[Timer] = field(default_factory=set)  # that run now
     _now: Instant = Instant(0.0, 0.0)
     _do: list[actions.Action] = field(default_factory=list)
@@ -117,6 +122,7 @@ class Run:
             steps=tuple(step.view() for step in self._steps),
             history=tuple(self.history),
             is_stream=self._is_stream,
+            metrics=self._metrics.values,
         )
 
     def forget_code(self) -> None:
@@ -124,6 +130,11 @@ class Run:
         self.plan = self.plan.without_code()
         for step, plan in zip(self._steps, self.plan.steps, strict=True):
             step.plan = plan
+
+    def was_given(self, event: events.InputGiven) -> bool:
+        """Whether it is the last answer once more: its sender did not hear that it had arrived."""
+        answer = (event.prompt_id, self._digest(event.value))
+        return event.prompt_id is not None and self._answered == answer
 
     @property
     def finished(self) -> bool:
@@ -257,6 +268,8 @@ class Run:
         if isinstance(fact, facts.Stream):
             return records.LogText(stream=fact.name, text=fact.text, late=late)
         if isinstance(fact, facts.Display):
+            if is_metric(fact.data):
+                return self._metric_of(fact.data, late=late)
             return self._output_of(fact, late=late)
         if isinstance(fact, facts.DisplayUpdate):
             return records.Updated(
@@ -282,6 +295,17 @@ class Run:
             execution_count=fact.execution_count,
             late=late,
         )
+
+    def _metric_of(self, data: Mapping[str, Json], *, late: bool) -> records.Body:
+        """Or an error to be read, which concerns nothing of the run but that metric."""
+        metric = checked(data, late=late)
+        if not isinstance(metric, str):
+            # After the end nothing changes any more.
+            fault = None if self.finished else self._metrics.merge(metric)
+            if fault is None:
+                return metric
+            metric = fault
+        return records.ErrorRaised(ename="BadMetric", evalue=metric, traceback=(), late=late)
 
     # -- input ---------------------------------------------------------------------------------
 
@@ -315,9 +339,8 @@ class Run:
         self._limit(Timer.INPUT_LIMIT)
 
     def _on_input(self, event: events.InputGiven) -> None:
-        digest = hashlib.sha256(self.uid.encode() + event.value.encode(errors="replace")).digest()
-        if event.prompt_id is not None and self._answered == (event.prompt_id, digest):
-            return  # the same answer once more: its sender did not hear that it had arrived
+        if self.was_given(event):
+            return
         prompt, step = self.prompt, self._current_step()
         if prompt is None or step is None or step.state is not StepState.WAITING:
             raise NotWaiting("The run is not waiting for input; the text was not kept.")
@@ -327,7 +350,7 @@ class Run:
             )
         step.take(StepEvent.INPUT)
         assert step.msg_id is not None
-        self._answered = (prompt.prompt_id, digest)
+        self._answered = (prompt.prompt_id, self._digest(event.value))
         self.prompt = None
         self._record_answer(prompt, event.value, step)
         self._do.append(actions.SendInput(step.msg_id, event.value))
@@ -342,6 +365,10 @@ class Run:
             return
         prompt, self.prompt = self.prompt, None
         self._record_answer(prompt, event.value, step)
+
+    def _digest(self, value: str) -> bytes:
+        """It may be a password, so it is not kept."""
+        return hashlib.sha256(self.uid.encode() + value.encode(errors="replace")).digest()
 
     def _record_answer(self, prompt: Prompt, value: str, step: Step) -> None:
         # What a client answers past us may be a newer prompt than the one that was told.

@@ -5,9 +5,12 @@ Values only. Wall-clock times are for people; every duration is monotonic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping  # noqa: TC003 - for `get_type_hints`
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from kernel_gateway.messaging.strict_json import Json  # noqa: TC001 - for `get_type_hints`
 
 if TYPE_CHECKING:
     from kernel_gateway.runs.records import Reason
@@ -87,6 +90,7 @@ class RunView:
     steps: tuple[StepView, ...]
     history: tuple[tuple[RunState, float], ...]
     is_stream: bool
+    metrics: Mapping[str, Json] = field(default_factory=dict)  # merged, nested by their dots
 
     @property
     def phase(self) -> str | None:

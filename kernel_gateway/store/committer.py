@@ -7,8 +7,10 @@ units of a commit share one transaction. When one of them cannot be stored at al
 ours, the transaction is rolled back and done again with a savepoint for each unit, so that the
 mistake costs its own unit and nobody else's; the usual commit pays nothing for that.
 
-Removed runs are erased bit by bit behind the commits, a bounded number of records each: a log can
-have a gigabyte, and nobody is to wait for its end.
+Removed runs are erased bit by bit along with the commits, a bounded number of records each: a log
+can have a gigabyte, and nobody is to wait for its end. When all are erased, the pages that they
+leave go back to the disk in the same way. What a commit erases was removed by an earlier one: so
+whoever lays down a file, and then finds the run still there, may leave the file to the eraser.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from kernel_gateway.store.values import (
     DeleteRun,
     Expire,
     ForgetExpired,
+    PutDeliveries,
     PutKey,
     PutNotebookSession,
     PutRun,
@@ -50,8 +53,14 @@ LOG = logging.getLogger("kernel_gateway.store")
 
 Unit: TypeAlias = Sequence[Write]
 
-#: Records that are erased behind one commit: some milliseconds even if each of them is full.
+#: Records that are erased with one commit: some milliseconds even if each of them is full.
 _ERASED_AT_ONCE = 200
+
+#: Pages of 4 KiB that are given back with one commit: some milliseconds, too.
+_PAGES_AT_ONCE = 512
+
+#: Free pages that stay for what comes next: the usual coming and going of runs moves none.
+_PAGES_KEPT = 256
 
 #: A power of two; eight parameters each, and SQLite takes 32,766.
 _ROWS_AT_ONCE = 512
@@ -70,6 +79,7 @@ class Committer:
         self._driver = Driver(engine)
         self._blobs = blobs
         self._erasing = True  # the last gateway may not have come to the end of it
+        self._shrinking = False  # pages were given back, and the file is as long as before
         self._insert_records = _insert_texts(engine)
 
     def commit(self, units: Sequence[Unit]) -> Committed:
@@ -88,9 +98,10 @@ class Committer:
     def _commit(self, units: Sequence[Unit]) -> Committed:
         try:
             with self._driver.transaction():
+                self._erase()
                 for unit in units:
                     self._apply(unit)
-                self._erase()
+            self._shrink()
             return Committed((None,) * len(units), self._erasing)
         except Exception as fault:
             if weather(fault):
@@ -118,6 +129,8 @@ class Committer:
                     self._append(write)
                 case PutRun():
                     self._put_run(write)
+                case PutDeliveries():
+                    self._put_deliveries(write)
                 case DeleteRun():
                     self._erasing |= self._remove_run(write.uid, None)
                 case Expire():
@@ -146,9 +159,20 @@ class Committer:
                 return
         fixed = rows.fixed_parameters(run)
         ((number,),) = self._driver.rows(statements.INSERT_RUN, {**changing, **fixed})
-        plan = rows.plan_bytes(run.plan)
-        self._driver.change(statements.INSERT_PLAN, {"run": number, "plan": plan})
+        self._driver.change(statements.INSERT_PLAN, {"run": number, **rows.plan_parameters(run)})
         self._driver.change(statements.INSERT_LOG, {"run": number})
+        for label in rows.label_rows(run):
+            self._driver.change(statements.INSERT_LABEL, {"run": number, **label})
+        if run.webhook is not None:
+            webhook = rows.webhook_parameters(run.webhook)
+            self._driver.change(statements.INSERT_WEBHOOK, {"run": number, **webhook})
+
+    def _put_deliveries(self, write: PutDeliveries) -> None:
+        progress = rows.progress_parameters(write)
+        if self._driver.change(statements.UPDATE_WEBHOOK, {**progress, "of": write.uid}):
+            return
+        if not self._is_removed(write.uid):
+            raise LookupError("deliveries of a run that has no webhook")
 
     def _is_removed(self, uid: RunUid) -> bool:
         if not self._driver.rows(statements.IS_REMOVED, {"of": uid}):
@@ -207,7 +231,7 @@ class Committer:
         found = self._driver.rows(statements.RUN_TO_REMOVE, {"of": uid})
         if not found:
             return False
-        ((number, run_id, owner, expires_at),) = found
+        ((number, run_id, owner, session, expires_at),) = found
         self._driver.change(
             statements.INSERT_TOMBSTONE,
             {
@@ -217,6 +241,7 @@ class Committer:
                 "owner": owner,
                 "until": (expires_at or 0.0) if until is None else until,
                 "erased": False,
+                "session": session,
             },
         )
         for statement in statements.DELETE_RUN:
@@ -229,7 +254,9 @@ class Committer:
             return
         found = self._driver.rows(statements.NEXT_TO_ERASE, {})
         if not found:
-            self._erasing = False
+            given_back = self._driver.give_back(_PAGES_AT_ONCE, keep=_PAGES_KEPT)
+            self._erasing = given_back > 0
+            self._shrinking |= self._erasing
             return
         ((number, uid),) = found
         of_run = {"number": number, "count": _ERASED_AT_ONCE}
@@ -237,6 +264,11 @@ class Committer:
             return
         self._blobs.remove(uid)
         self._driver.change(statements.MARK_ERASED, {"number": number})
+
+    def _shrink(self) -> None:
+        if self._shrinking and not self._erasing:
+            self._shrinking = False
+            self._driver.shrink()
 
     # -- sessions and keys -----------------------------------------------------------------------
 
@@ -277,6 +309,8 @@ def _name(write: Write) -> str:
             return f"run {run.uid}"
         case AppendRecords(uid=uid, batch=batch):
             return f"{len(batch.records)} records of run {uid}"
+        case PutDeliveries(uid=uid):
+            return f"deliveries of run {uid}"
         case PutSession(session=session):
             return f"session {session.id}"
         case PutNotebookSession(session=notebook):

@@ -1,7 +1,7 @@
 """How connections to the database are made: one kind that writes, one that reads.
 
 Knows SQLite and its driver. Must not know tables. Another database would have its own module of
-these two functions.
+these two functions and texts.
 
 The driver's own idea of when a transaction begins (at the first INSERT, never at a SELECT) is
 switched off; ours begin where SQLAlchemy begins them. A writer says so at once (IMMEDIATE): one
@@ -30,6 +30,12 @@ _OLDEST_SQLITE = (3, 35)  # RETURNING
 _CHECKPOINT_PAGES = 4000
 _KEPT_LOG_BYTES = 64 * 2**20
 
+# What removed runs leave free in the file goes back to the disk, some pages a commit. SQLite can
+# do so in a database that was made with it; of any other nothing is given back.
+FREE_PAGES = "PRAGMA freelist_count"
+GIVE_PAGE_BACK = "PRAGMA incremental_vacuum(1)"  # of more, the driver would begin with the first
+SHRINK_FILE = "PRAGMA wal_checkpoint(PASSIVE)"  # waits for nobody
+
 
 def writing_engine(settings: StoreSettings) -> Engine:
     """Makes the file when it is not there: private, and so are those SQLite lays beside it."""
@@ -42,6 +48,7 @@ def writing_engine(settings: StoreSettings) -> Engine:
     return _engine(
         settings,
         BEGIN_WRITING,
+        "PRAGMA auto_vacuum = INCREMENTAL",  # first: the next one writes the first page
         "PRAGMA journal_mode = WAL",
         f"PRAGMA synchronous = {settings.durability}",
         f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}",

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from kernel_gateway.store.database import BEGIN_WRITING
+from kernel_gateway.store.database import (
+    BEGIN_WRITING,
+    FREE_PAGES,
+    GIVE_PAGE_BACK,
+    SHRINK_FILE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -92,6 +97,26 @@ class Driver:
     def execute_text(self, text: str, values: Sequence[Any] = ()) -> None:
         """A text in the driver's own style of parameters."""
         self._cursor.execute(text, values)
+
+    def give_back(self, pages: int, *, keep: int) -> int:
+        """Free pages back to the disk, not all at once and not all. How many have gone."""
+        free = self._free_pages()
+        if free <= keep:
+            return 0
+        for _ in range(min(pages, free - keep)):
+            self._cursor.execute(GIVE_PAGE_BACK)
+        return free - self._free_pages()
+
+    def shrink(self) -> None:
+        """Behind a transaction: the file itself loses what was given back, when nobody reads."""
+        assert self._opened is not None
+        with suppress(Exception):  # what was committed is; and the next checkpoint does it as well
+            self._opened.cursor.execute(SHRINK_FILE).fetchall()
+
+    def _free_pages(self) -> int:
+        self._cursor.execute(FREE_PAGES)
+        ((number,),) = self._cursor.fetchall()
+        return int(number)
 
     @property
     def _cursor(self) -> DBAPICursor:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from kernel_gateway.errors import Refused
 
 #: The newest revision in `migrations/versions`; a test compares the two.
-HEAD = "0002"
+HEAD = "0003"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

@@ -1,12 +1,13 @@
 """Dataclasses to JSON and back, by their type hints. Exact: what comes back is equal.
 
-Knows dataclasses, enums, tuples, optional values and plain ones; anything else is a `TypeError` on
-first use, so a field of a new kind cannot be stored wrongly. A field that the JSON does not have
-(it was written before the field was there) gets its default.
+Knows dataclasses, enums, tuples, optional and plain values, and mappings of text to those. Anything
+else is a `TypeError` on first use, so a field of a new kind cannot be stored wrongly. A field that
+the JSON does not have (it was written before the field was there) gets its default.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -32,8 +33,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What the modules of the dataclasses may import for the type checker alone.
-_NAMES = {"Reason": Reason, "RunState": RunState}
+
+class AnyJson:
+    """Stands for `Json` in a hint: that one refers to itself, and so has no shape of its own."""
+
+
+#: What hints say, and the modules of the dataclasses may import for the type checker alone.
+NAMES = {"Json": AnyJson, "Reason": Reason, "RunState": RunState}
 
 
 class _Shape(NamedTuple):
@@ -54,12 +60,14 @@ def load(kind: Callable[..., T], raw: Json) -> T:
 
 @cache
 def _shape(kind: Any) -> _Shape:
-    if kind in (str, int, float, bool, NoneType):
+    if kind in (str, int, float, bool, NoneType, AnyJson):
         return _Shape(_same, _same)
     if get_origin(kind) in (Union, UnionType):
         return _optional(kind)
     if get_origin(kind) is tuple:
         return _tuple(get_args(kind))
+    if get_origin(kind) is Mapping:
+        return _mapping(*get_args(kind))
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _Shape(_value_of, kind)
     if isinstance(kind, type) and is_dataclass(kind):
@@ -96,8 +104,18 @@ def _tuple(members: tuple[Any, ...]) -> _Shape:
     )
 
 
+def _mapping(key: Any, value: Any) -> _Shape:
+    if key is not str:
+        raise TypeError(f"no way to store a mapping of {key!r}")
+    each = _shape(value)
+    return _Shape(
+        lambda mapping: {name: each.dump(item) for name, item in mapping.items()},
+        lambda raw: {name: each.load(item) for name, item in raw.items()},
+    )
+
+
 def _object(kind: type) -> _Shape:
-    hints = get_type_hints(kind, localns=_NAMES)
+    hints = get_type_hints(kind, localns=NAMES)
     shapes = [(item.name, _shape(hints[item.name])) for item in fields(kind)]
     return _Shape(
         lambda value: {name: shape.dump(getattr(value, name)) for name, shape in shapes},

@@ -5,14 +5,17 @@ Knows the tables. Must not know values (`rows.py`) nor when a statement is run.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
+    FromClause,
     Select,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -23,6 +26,7 @@ from sqlalchemy import (
 
 from kernel_gateway.store.tables import (
     keys,
+    labels,
     logs,
     notebook_sessions,
     plans,
@@ -30,10 +34,11 @@ from kernel_gateway.store.tables import (
     runs,
     sessions,
     tombstones,
+    webhooks,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 # `of` instead of the column's name where a statement sets columns: those names mean new values.
 _OF_UID = runs.c.uid == bindparam("of")
@@ -46,7 +51,11 @@ INSERT_RUN = (
     .returning(runs.c.number)
 )
 
-INSERT_PLAN = insert(plans).values(run=bindparam("run"), plan=bindparam("plan"))
+INSERT_PLAN = insert(plans).values({column: bindparam(column.name) for column in plans.c})
+
+INSERT_LABEL = insert(labels).values({column: bindparam(column.name) for column in labels.c})
+
+INSERT_WEBHOOK = insert(webhooks).values({column: bindparam(column.name) for column in webhooks.c})
 
 INSERT_LOG = insert(logs).values(run=bindparam("run"), next=1, bytes=0, dropped=0)
 
@@ -61,13 +70,44 @@ UPDATE_RUN = (
         view=bindparam("view"),
         expires_at=bindparam("expires_at"),
         outcome=bindparam("outcome"),
+        artifacts=bindparam("artifacts"),
     )
+)
+
+_NUMBER_OF = select(runs.c.number).where(_OF_UID).scalar_subquery()
+
+UPDATE_WEBHOOK = (
+    update(webhooks)
+    .where(webhooks.c.run == _NUMBER_OF)
+    .values(told=bindparam("told"), over=bindparam("over"), deliveries=bindparam("deliveries"))
 )
 
 # -- runs: reading -------------------------------------------------------------------------------
 
-_RUNS = select(runs, plans.c.plan, logs.c.next, logs.c.bytes, logs.c.dropped).select_from(
-    runs.join(plans).join(logs, logs.c.run == runs.c.number)
+
+def _runs(source: FromClause) -> Select[tuple[object, ...]]:
+    """Whole runs; `source` holds at least the table `runs`."""
+    parts = (
+        source.join(plans, plans.c.run == runs.c.number)
+        .join(logs, logs.c.run == runs.c.number)
+        .outerjoin(webhooks, webhooks.c.run == runs.c.number)
+    )
+    return select(
+        runs,
+        plans.c.plan,
+        plans.c.labels,
+        logs.c.next,
+        logs.c.bytes,
+        logs.c.dropped,
+        webhooks.c.webhook,
+        webhooks.c.told,
+        webhooks.c.deliveries,
+    ).select_from(parts)
+
+
+_RUNS = _runs(runs)
+_LABELLED = _runs(labels.join(runs, runs.c.number == labels.c.run)).where(
+    labels.c.owner == bindparam("owner")
 )
 
 
@@ -83,23 +123,47 @@ RUN_OF_SESSION = _newest_first(
     _MINE, runs.c.run_id == bindparam("run_id"), runs.c.session == bindparam("session")
 ).limit(1)
 UNFINISHED_RUNS = _RUNS.where(runs.c.finished.is_(False)).order_by(runs.c.number)
-
-_BY_TIME = runs.c.created_at, runs.c.uid  # the uid where two are of one moment
+# Not of the joined table itself: SQLite would look at every run.
+PENDING_WEBHOOKS = _RUNS.where(
+    runs.c.number.in_(select(webhooks.c.run).where(webhooks.c.over.is_(False)))
+).order_by(runs.c.number)
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
-    "session": runs.c.session == bindparam("session"),
+    "kernel_id": runs.c.kernel_id == bindparam("kernel_id"),
     "outcome": runs.c.outcome == bindparam("outcome"),
     "finished": runs.c.finished == bindparam("finished"),
-    "created_at": tuple_(*_BY_TIME) < tuple_(bindparam("created_at"), bindparam("uid")),
 }
 
 
-@cache
-def list_runs(given: frozenset[str]) -> Select[tuple[object, ...]]:
-    """The newest first, by those conditions. `created_at` and `uid` are of the run before."""
+@lru_cache(maxsize=256)
+def list_runs(
+    given: frozenset[str], with_values: tuple[bool, ...] = ()
+) -> Select[tuple[object, ...]]:
+    """The newest first, by those conditions. `created_at` and `uid` are of the run before.
+
+    `with_values`: one for each label that is asked for, and whether its value is, too. The first
+    one leads to the runs, in their order; the others are looked up at each of them.
+    """
+    found, moment = (_LABELLED, labels.c.created_at) if with_values else (_RUNS, runs.c.created_at)
     conditions = [condition for name, condition in _CONDITIONS.items() if name in given]
-    order = [column.desc() for column in _BY_TIME]
-    return _RUNS.where(_MINE, *conditions).order_by(*order).limit(bindparam("limit"))
+    conditions.extend(_label_conditions(with_values))
+    by_time = moment, runs.c.uid  # the uid where two are of one moment
+    if "created_at" in given:
+        conditions.append(tuple_(*by_time) < tuple_(bindparam("created_at"), bindparam("uid")))
+    return (
+        found.where(_MINE, *conditions)
+        .order_by(*(column.desc() for column in by_time))
+        .limit(bindparam("limit"))
+    )
+
+
+def _label_conditions(with_values: tuple[bool, ...]) -> Iterator[ColumnElement[bool]]:
+    for index, with_value in enumerate(with_values):
+        table = labels.alias() if index else labels
+        condition = table.c.name == bindparam(f"name{index}")
+        if with_value:
+            condition &= table.c.value == bindparam(f"value{index}")
+        yield exists().where(table.c.run == runs.c.number, condition) if index else condition
 
 
 # -- log -----------------------------------------------------------------------------------------
@@ -108,7 +172,7 @@ def list_runs(given: frozenset[str]) -> Select[tuple[object, ...]]:
 EXTEND_LOG = (
     update(logs)
     .where(
-        logs.c.run == select(runs.c.number).where(_OF_UID).scalar_subquery(),
+        logs.c.run == _NUMBER_OF,
         logs.c.next == bindparam("first"),
     )
     .values(next=bindparam("then"), bytes=bindparam("size"), dropped=bindparam("lost"))
@@ -117,7 +181,7 @@ EXTEND_LOG = (
 
 MEASURE_LOG = (
     update(logs)
-    .where(logs.c.run == select(runs.c.number).where(_OF_UID).scalar_subquery())
+    .where(logs.c.run == _NUMBER_OF)
     .values(bytes=bindparam("size"), dropped=bindparam("lost"))
     .returning(logs.c.run)
 )
@@ -146,7 +210,9 @@ LAST_RECORDS = _LOG.order_by(records.c.seq.desc()).limit(bindparam("limit"))
 
 # -- removal -------------------------------------------------------------------------------------
 
-RUN_TO_REMOVE = select(runs.c.number, runs.c.run_id, runs.c.owner, runs.c.expires_at).where(_OF_UID)
+RUN_TO_REMOVE = select(
+    runs.c.number, runs.c.run_id, runs.c.owner, runs.c.session, runs.c.expires_at
+).where(_OF_UID)
 
 INSERT_TOMBSTONE = insert(tombstones).values(
     {column: bindparam(column.name) for column in tombstones.c}
@@ -154,6 +220,8 @@ INSERT_TOMBSTONE = insert(tombstones).values(
 
 #: In this order: the run is referred to by the others.
 DELETE_RUN = (
+    delete(labels).where(labels.c.run == bindparam("number")),
+    delete(webhooks).where(webhooks.c.run == bindparam("number")),
     delete(plans).where(plans.c.run == bindparam("number")),
     delete(logs).where(logs.c.run == bindparam("number")),
     delete(runs).where(runs.c.number == bindparam("number")),
@@ -161,15 +229,21 @@ DELETE_RUN = (
 
 IS_REMOVED = select(tombstones.c.run).where(tombstones.c.uid == bindparam("of"))
 
-# Two questions in one: as a single one with "or", SQLite looks at all of the owner's.
-IS_EXPIRED = union_all(
-    *(
-        select(tombstones.c.run).where(
-            tombstones.c.owner == bindparam("owner"), name == bindparam("name")
+
+def _is_expired(*where: ColumnElement[bool]) -> CompoundSelect[tuple[int]]:
+    """Two questions in one: as a single one with "or", SQLite looks at all of the owner's."""
+    return union_all(
+        *(
+            select(tombstones.c.run).where(
+                tombstones.c.owner == bindparam("owner"), name == bindparam("name"), *where
+            )
+            for name in (tombstones.c.uid, tombstones.c.run_id)
         )
-        for name in (tombstones.c.uid, tombstones.c.run_id)
     )
-)
+
+
+IS_EXPIRED = _is_expired()
+IS_EXPIRED_IN_SESSION = _is_expired(tombstones.c.session == bindparam("session"))
 
 EXPIRED_RUNS = (
     select(runs.c.uid)

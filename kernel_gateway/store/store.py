@@ -8,17 +8,26 @@
 
 Knows threads, and which statement answers which question. Must not know what a run is about.
 Nothing here blocks the loop: one thread writes, two others read, each on connections of their own
-(write-ahead log: neither waits for the other). What a reader sees is what was committed.
+(write-ahead log: neither waits for the other). What a reader sees is what was committed. Files of
+any size are taken over in threads of their own, so no reader waits for them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kernel_gateway.errors import DiskFull, Refused, StoreUnavailable
+from kernel_gateway.errors import (
+    ArtifactNotFound,
+    DiskFull,
+    Refused,
+    RunNotFound,
+    StoreUnavailable,
+)
 from kernel_gateway.store import rows, statements
 from kernel_gateway.store.blobs import Blobs
 from kernel_gateway.store.committer import Committer
@@ -29,6 +38,7 @@ from kernel_gateway.store.migrate import migrate
 from kernel_gateway.store.values import (
     Expire,
     ForgetExpired,
+    PendingWebhook,
     RunFilter,
     Source,
     StoredKey,
@@ -40,23 +50,28 @@ from kernel_gateway.store.values import (
 from kernel_gateway.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine, Executable, Row
 
     from kernel_gateway.runs.records import Record, Seq
     from kernel_gateway.service import Owner, RunId, RunUid
+    from kernel_gateway.store.adoption import Measures
     from kernel_gateway.store.settings import StoreSettings
 
 T = TypeVar("T")
 
 _READERS = 2
+_ADOPTERS = 2
 _EXPIRED_AT_ONCE = 500
 
 EVERY_RUN = RunFilter()
 
 #: What a page of records may hold by default, so that one page is never much memory.
 PAGE_CHARS = 2**20
+
+_PIECE_BYTES = 256 * 2**10
 
 
 class Store:
@@ -70,6 +85,7 @@ class Store:
         self._reading = reading
         self._blobs = Blobs(settings.folder / "blobs", sync=settings.durability == "full")
         self._readers = ThreadPoolExecutor(_READERS, "kernel_gateway.store reader")
+        self._adopters = ThreadPoolExecutor(_ADOPTERS, "kernel_gateway.store adopter")
         self._writer = Writer(Committer(writing, self._blobs), settings)
 
     @classmethod
@@ -123,7 +139,10 @@ class Store:
     # -- runs ------------------------------------------------------------------------------------
 
     async def find_run(self, owner: Owner, session: str, run_id: RunId) -> StoredRun | None:
-        """The newest of this ID, where the ID of a finished run was used anew."""
+        """The newest of this ID, where the ID of a finished run was used anew.
+
+        The session is the scope of the ID: empty for runs on kernels of their own.
+        """
         found = await self._runs(
             statements.RUN_OF_SESSION, owner=owner, session=session, run_id=run_id
         )
@@ -148,12 +167,28 @@ class Store:
     ) -> list[StoredRun]:
         """Newest first: by the time of their creation, and by their uids where that is the same."""
         given = rows.filter_parameters(wanted)
-        statement = statements.list_runs(frozenset(given))
-        return await self._runs(statement, owner=owner, limit=limit, **given)
+        with_values, labels = rows.label_parameters(wanted.labels)
+        statement = statements.list_runs(frozenset(given), with_values)
+        return await self._runs(statement, owner=owner, limit=limit, **given, **labels)
 
-    async def is_expired(self, owner: Owner, id_or_uid: str) -> bool:
-        """Whether there was such a run. Ask for the run itself first: an ID may be used anew."""
-        return bool(await self._rows(statements.IS_EXPIRED, {"owner": owner, "name": id_or_uid}))
+    async def is_expired(self, owner: Owner, id_or_uid: str, session: str | None = None) -> bool:
+        """Whether there was such a run. Ask for the run itself first: an ID may be used anew.
+
+        With a session (it may be empty) only runs of that scope count.
+        """
+        asked: rows.Parameters = {"owner": owner, "name": id_or_uid}
+        if session is None:
+            return bool(await self._rows(statements.IS_EXPIRED, asked))
+        asked["session"] = session
+        return bool(await self._rows(statements.IS_EXPIRED_IN_SESSION, asked))
+
+    async def pending_webhooks(self) -> list[PendingWebhook]:
+        """Of all owners, oldest first, also of finished runs: at the start, what is to be told."""
+        return await self._read(
+            lambda connection: list(
+                map(rows.pending_webhook_of, connection.execute(statements.PENDING_WEBHOOKS))
+            )
+        )
 
     # -- logs ------------------------------------------------------------------------------------
 
@@ -177,10 +212,71 @@ class Store:
         """A spilled value; None when the run or the artifact is not there."""
 
         def read(connection: Connection) -> bytes | None:
-            there = connection.execute(statements.LOG_NEXT, {"of": uid}).first()
-            return self._blobs.read(uid, artifact) if there else None
+            return self._blobs.read(uid, artifact) if _is_there(connection, uid) else None
 
         return await self._read(read)
+
+    async def blob_size(self, uid: RunUid, artifact: str) -> int | None:
+        """In bytes; None when the run or the artifact is not there."""
+
+        def look(connection: Connection) -> int | None:
+            return self._blobs.size(uid, artifact) if _is_there(connection, uid) else None
+
+        return await self._read(look)
+
+    async def blob_pieces(
+        self, uid: RunUid, artifact: str, start: int = 0, stop: int | None = None
+    ) -> AsyncGenerator[bytes, None] | None:
+        """The bytes from `start` to before `stop`; None when the run or the artifact is not there.
+
+        Raises `ArtifactNotFound` when it is removed while it is read.
+        """
+        if await self.blob_size(uid, artifact) is None:
+            return None
+        return self._pieces(uid, artifact, start, stop)
+
+    async def _pieces(
+        self, uid: RunUid, artifact: str, start: int, stop: int | None
+    ) -> AsyncGenerator[bytes, None]:
+        # Opened anew for each piece: a reader that pauses, or never begins, holds no file.
+        while stop is None or start < stop:
+            most = _PIECE_BYTES if stop is None else min(_PIECE_BYTES, stop - start)
+            piece = await self._in_thread(partial(self._piece, uid, artifact, start, most))
+            if piece is None:
+                raise ArtifactNotFound(f"{artifact} was removed while it was read.")
+            if not piece:
+                return
+            yield piece
+            start += len(piece)
+
+    def _piece(self, uid: RunUid, artifact: str, start: int, most_bytes: int) -> bytes | None:
+        with _readable():
+            return self._blobs.piece(uid, artifact, start, most_bytes)
+
+    async def adopt(self, uid: RunUid, artifact: str, path: Path, *, most_bytes: int) -> Measures:
+        """Make a file the artifact of a run: its size and digest. The file at `path` is gone then.
+
+        A link is not followed: what is kept is where it points to. Raises `TooLarge`, `ValueError`
+        for anything else that is not a file, and `OSError`: the file stays where it is. Raises
+        `RunNotFound` when the run is not there, or is removed meanwhile, and the file with it.
+        """
+        loop = asyncio.get_running_loop()
+        taking = partial(self._adopt, uid, artifact, path, most_bytes)
+        return await loop.run_in_executor(self._adopters, taking)
+
+    def _adopt(self, uid: RunUid, artifact: str, path: Path, most_bytes: int) -> Measures:
+        self._check_there(uid)
+        try:
+            return self._blobs.adopt(uid, artifact, path, most_bytes)
+        finally:
+            # Removed by now: then its files may have been erased before this one came. Not yet:
+            # then they will be, after this (see `committer.py`).
+            self._check_there(uid)
+
+    def _check_there(self, uid: RunUid) -> None:
+        if not self._answer(lambda connection: _is_there(connection, uid)):
+            self._blobs.remove(uid)
+            raise RunNotFound(f"There is no run {uid} any more.")
 
     # -- sessions and keys -----------------------------------------------------------------------
 
@@ -227,19 +323,17 @@ class Store:
         return await self._read(lambda connection: connection.execute(statement, parameters).all())
 
     async def _read(self, question: Callable[[Connection], T]) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._answer, question)
+        return await self._in_thread(partial(self._answer, question))
 
     def _answer(self, question: Callable[[Connection], T]) -> T:
-        try:
-            with self._reading.connect() as connection:
-                return question(connection)
-        except Exception as fault:
-            if weather(fault):
-                raise StoreUnavailable(f"The store cannot be read at present: {fault}") from fault
-            raise
+        with _readable(), self._reading.connect() as connection:
+            return question(connection)
+
+    async def _in_thread(self, reading: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, reading)
 
     def _end_reading(self) -> None:
+        self._adopters.shutdown()
         self._readers.shutdown()
         self._reading.dispose()
         self._lock.release()
@@ -272,6 +366,20 @@ def _migrated(settings: StoreSettings) -> Engine:
             raise Refused(f"The store in {settings.folder} cannot be opened: {fault}") from fault
         raise
     return engine
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except Exception as fault:
+        if weather(fault):
+            raise StoreUnavailable(f"The store cannot be read at present: {fault}") from fault
+        raise
+
+
+def _is_there(connection: Connection, uid: RunUid) -> bool:
+    return connection.execute(statements.LOG_NEXT, {"of": uid}).first() is not None
 
 
 def _expired(connection: Connection, now: float) -> list[RunUid]:

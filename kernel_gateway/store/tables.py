@@ -1,8 +1,9 @@
 """The tables. What is in them is `rows.py`, what is asked of them is `statements.py`.
 
-A run is spread over three tables by how often each part is written: its plan once (it can be as
-big as a request), its view at each change of state, the measures of its log at each commit. A row
-that grows with one of them is so never rewritten for another.
+A run is spread over tables by how often each part is written: its plan and labels once (they can be
+as big as a request), its view and artifacts at each change of state, the measures of its log at
+each commit, the progress of its webhook with each delivery. A row that grows with one of them is so
+never rewritten for another.
 
 Records carry the run's number instead of its uid: 36 bytes a line are more than most lines. Numbers
 are never given twice, since the records of a removed run are erased after it.
@@ -58,12 +59,14 @@ runs = Table(
     # Of the view, for lists. The default is for a database that was made without the column.
     Column("created_at", Double, nullable=False, server_default=text("0")),
     Column("outcome", Text),
+    Column("kernel_id", Text, nullable=False, server_default=text("''")),
+    Column("artifacts", LargeBinary),  # JSON; null: none
     sqlite_autoincrement=True,
 )
 # Not unique: the ID of a finished run may be used anew on some routes; the newest run has it.
 Index(None, runs.c.owner, runs.c.run_id)
 Index(None, runs.c.owner, runs.c.created_at)
-Index(None, runs.c.owner, runs.c.session, runs.c.created_at)
+Index(None, runs.c.owner, runs.c.kernel_id, runs.c.created_at)
 Index(
     "ix_runs_unfinished",
     runs.c.number,
@@ -77,6 +80,39 @@ plans = Table(
     metadata,
     Column("run", _NUMBER, ForeignKey(runs.c.number), primary_key=True, autoincrement=False),
     Column("plan", LargeBinary, nullable=False),  # JSON
+    Column("labels", LargeBinary),  # JSON; null: none. What lists ask is in the next table.
+)
+
+# The labels once more. Owner and time are those of the run, so that a list by a label is read in
+# its order, and ends where the page does.
+labels = Table(
+    "labels",
+    metadata,
+    Column("run", _NUMBER, ForeignKey(runs.c.number), primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index(None, labels.c.owner, labels.c.name, labels.c.value, labels.c.created_at)
+Index(None, labels.c.owner, labels.c.name, labels.c.created_at)
+
+# Of the runs that have one.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("run", _NUMBER, ForeignKey(runs.c.number), primary_key=True, autoincrement=False),
+    Column("webhook", LargeBinary, nullable=False),  # JSON, with its secret
+    Column("told", BigInteger, nullable=False),  # seq of the last record that is done with
+    Column("over", Boolean(create_constraint=False), nullable=False),
+    Column("deliveries", LargeBinary),  # JSON, the newest ones; null: none
+)
+Index(
+    "ix_webhooks_pending",
+    webhooks.c.run,
+    sqlite_where=webhooks.c.over.is_(False),
+    postgresql_where=webhooks.c.over.is_(False),
 )
 
 logs = Table(
@@ -113,6 +149,7 @@ tombstones = Table(
     Column("owner", Text, nullable=False),
     Column("until", Double, nullable=False),
     Column("erased", Boolean(create_constraint=False), nullable=False),
+    Column("session", Text),  # null: removed before this was kept
 )
 Index(None, tombstones.c.owner, tombstones.c.run_id)
 Index(

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from kernel_gateway.runs.records import Seq
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kernel_gateway.errors import GatewayError
     from kernel_gateway.runs.log import Batch
     from kernel_gateway.runs.plan import RunPlan
+    from kernel_gateway.runs.records import Artifact
     from kernel_gateway.runs.view import RunView
-    from kernel_gateway.service import Owner, RunId, RunUid
+    from kernel_gateway.service import Delivery, Owner, RunId, RunUid, Webhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +32,17 @@ class StoredRun:
     uid: RunUid
     run_id: RunId
     owner: Owner
-    session: str  # the kernel's ID: the scope of the run ID
+    session: str  # the scope of the run ID: a kernel's ID, or empty for a kernel of its own
+    kernel_id: str
     kernel_name: str
     generation: int | None
     digest: str  # of the body, for "same ID, same body"
     plan: RunPlan
+    labels: Mapping[str, str] = field(default_factory=dict)  # written once
+    webhook: Webhook | None = None  # written once
     view: RunView
+    artifacts: tuple[Artifact, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()  # ignored in a put: see `PutDeliveries`
     log_next: Seq = Seq(1)  # ignored in a put, as are the next two
     log_bytes: int = 0
     log_dropped: int = 0
@@ -47,7 +53,8 @@ class StoredRun:
 class RunFilter:
     """Which runs are listed. None: all."""
 
-    session: str | None = None
+    kernel_id: str | None = None
+    labels: tuple[tuple[str, str | None], ...] = ()  # all of them; None: whatever its value
     finished: bool | None = None
     outcome: str | None = None
     before: tuple[float, str] | None = None  # `created_at` and uid: those behind it in the list
@@ -105,6 +112,24 @@ class AppendRecords:
 
 
 @dataclass(frozen=True, slots=True)
+class PutDeliveries:
+    """How far the deliveries of a run's webhook have come. Harmless when the run is gone."""
+
+    uid: RunUid
+    told: Seq  # everything up to this record was delivered, or given up
+    over: bool  # nothing more will be delivered
+    deliveries: Sequence[Delivery]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingWebhook:
+    """Deliveries that a gateway has left undone."""
+
+    run: StoredRun
+    told: Seq
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteRun:
     """Remove a run with all that it left. Its ID is expired until its retention would have ended.
 
@@ -154,6 +179,7 @@ class ForgetExpired:
 Write: TypeAlias = (
     PutRun
     | AppendRecords
+    | PutDeliveries
     | DeleteRun
     | PutSession
     | PutNotebookSession

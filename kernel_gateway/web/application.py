@@ -12,7 +12,9 @@ from kernel_gateway.web.auth import Hosts, Origins, Tokens
 from kernel_gateway.web.backendai.routes import routes as backendai_routes
 from kernel_gateway.web.handler import Calls, Door, NoSuchRoute, access_log
 from kernel_gateway.web.jupyter import channels, kernels, kernelspecs, sessions, status
-from kernel_gateway.web.runs import execute, log, runs
+from kernel_gateway.web.jupyter import health as kernel_health
+from kernel_gateway.web.openapi import route as openapi
+from kernel_gateway.web.runs import artifacts, events, execute, log, notebook, runs
 
 if TYPE_CHECKING:
     from kernel_gateway.service import Keys, Service
@@ -27,11 +29,16 @@ ROUTES = [
     *status.ROUTES,
     *kernelspecs.ROUTES,
     *kernels.ROUTES,
+    *kernel_health.ROUTES,
     *channels.ROUTES,
     *sessions.ROUTES,
     *execute.ROUTES,
     *runs.ROUTES,
     *log.ROUTES,
+    *events.ROUTES,
+    *artifacts.ROUTES,
+    *notebook.ROUTES,
+    *openapi.ROUTES,
 ]
 
 
@@ -54,7 +61,7 @@ def make_application(
         [
             *((base + route, handler, arguments) for route, handler in ROUTES),
             # Who asks whether we live need not know the base.
-            *((route, handler, arguments) for route, handler in health.ROUTES if base),
+            *((route, handler, arguments) for route, handler in health.PROBES if base),
             *backendai_routes(door),
         ],
         default_handler_class=NoSuchRoute,

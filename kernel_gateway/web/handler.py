@@ -14,8 +14,9 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -28,6 +29,7 @@ from kernel_gateway.errors import (
     JsonNeeded,
     MethodNotAllowed,
     OurFault,
+    RangeRefused,
     RouteNotFound,
     TooLarge,
     TooMany,
@@ -37,12 +39,12 @@ from kernel_gateway.web import render, schemas
 from kernel_gateway.web.auth import Caller, Hosts, Origins, Tokens, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Mapping
     from types import TracebackType
 
     from tornado.http1connection import HTTP1Connection
 
-    from kernel_gateway.service import Keys, Owner, Service
+    from kernel_gateway.service import Keys, Owner, RunUid, Service
     from kernel_gateway.web.settings import WebSettings
 
 log = logging.getLogger(__name__)
@@ -101,6 +103,8 @@ class Door:
     version: str
     calls: Calls
     keys: Keys
+    #: How many are being told of a run while it happens.
+    readers: Counter[RunUid] = field(default_factory=Counter)
 
 
 @stream_request_body
@@ -327,10 +331,14 @@ class Handler(RequestHandler):
             self.set_header("Retry-After", getattr(fault, "retry_after_s", RETRY_AFTER_S))
         if isinstance(fault, MethodNotAllowed):
             self.set_header("Allow", self._allowed())
+        if isinstance(fault, RangeRefused):
+            self.set_header("Content-Range", f"bytes */{fault.size}")
 
     def _write_http_error(self, fault: HTTPError) -> None:
         """One of Tornado's own: a verb that it does not know, a target that it cannot read."""
         status = HTTPStatus(fault.status_code)
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", self._allowed())
         code = {405: MethodNotAllowed.code}.get(status, status.name.lower())
         self._write_error_object(status, render.error_json(code, status.phrase))
 
@@ -369,6 +377,13 @@ class Handler(RequestHandler):
 
 def _is_expected(fault: GatewayError) -> bool:
     return fault.status != HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+async def close_iterator(iterator: AsyncIterator[object]) -> None:
+    """One that was not read to its end may still hold something."""
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        await close()
 
 
 class JupyterHandler(Handler):

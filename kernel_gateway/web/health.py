@@ -1,13 +1,34 @@
-"""`/healthz`: the process is alive and serves. Says nothing else, and asks for a token like all."""
+"""The gateway itself: `/healthz`, `/readyz` and its limits. They ask for a token like all.
+
+`/healthz` says that the process is alive and serves, whatever its state; `/readyz` is 503 while
+nothing new can be taken. Both tell the same.
+"""
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
+from kernel_gateway.web import render
 from kernel_gateway.web.handler import Handler
 
 
 class Healthz(Handler):
     async def on_get(self) -> None:
-        self.answer({"status": "ok"})
+        self.answer(render.readiness_json(self.service.readiness()))
 
 
-ROUTES = [(r"/healthz", Healthz)]
+class Readyz(Handler):
+    async def on_get(self) -> None:
+        readiness = self.service.readiness()
+        status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
+        self.answer(render.readiness_json(readiness), status)
+
+
+class Limits(Handler):
+    async def on_get(self) -> None:
+        self.answer(self.door.settings.limits)
+
+
+#: Who asks for these need not know the base of the other routes.
+PROBES = [(r"/healthz", Healthz), (r"/readyz", Readyz)]
+ROUTES = [*PROBES, (r"/api/limits", Limits)]

@@ -14,20 +14,25 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from kernel_gateway.errors import GatewayError, InvalidField, RunIdAmbiguous, TooLarge
-from kernel_gateway.runs.records import Reason, body_json
+from kernel_gateway.runs.records import Completed, Reason, body_json
 from kernel_gateway.service import (
     Answer,
+    Artifact,
     ConsoleItem,
     Cursor,
+    KernelHealth,
     KernelInfoView,
+    KernelOutput,
     KernelSpecsView,
     KernelSpecView,
     NotebookSessionView,
     Owner,
+    Readiness,
     Record,
     RunInfo,
     Seq,
     Status,
+    WebhookView,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from kernel_gateway.runs.view import Failure, Prompt, RunView, StepView
 
 _FIRST = Seq(1)  # nothing of a log goes before all of it does
+_ATTEMPT = 1  # no run is executed twice
 
 #: What terminals act on: colours and cursor moves (CSI), titles and links (OSC), short sequences.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -70,14 +76,20 @@ def run_json(info: RunInfo, base_url: str = "") -> dict[str, Json]:
             "name": info.kernel_name,
             "generation": info.generation,
         },
+        "labels": dict(info.labels),
+        "context": dict(info.context),
         "queue_position": info.queue_position,
         **_view_json(view),
+        "metrics": dict(view.metrics),
+        "artifacts": [artifact_json(artifact) for artifact in info.artifacts],
         "log": {
             "first": _FIRST,
             "next": info.log_next,
             "bytes": info.log_bytes,
             "dropped": info.log_dropped,
         },
+        "attempt": _ATTEMPT,
+        "webhook": _webhook_json(info.webhook),
         "links": run_links(info, base_url),
     }
 
@@ -108,10 +120,46 @@ def run_links(info: RunInfo, base_url: str = "") -> dict[str, Json]:
     here = f"{base_url}/api/runs/{info.uid}"
     return {
         "self": here,
+        "events": f"{here}/events",
         "log": f"{here}/log",
         "records": f"{here}/records",
+        "artifacts": f"{here}/artifacts",
+        "notebook": f"{here}/notebook",
         "input": f"{here}/input",
         "cancel": f"{here}/cancel",
+    }
+
+
+def artifact_json(artifact: Artifact) -> dict[str, Json]:
+    return {
+        "id": artifact.id,
+        "name": artifact.name,
+        "kind": artifact.kind,
+        "mime": artifact.mime,
+        "size": artifact.size,
+        "digest": artifact.digest,
+        **_without_null({"preview": artifact.preview}),
+    }
+
+
+def _webhook_json(webhook: WebhookView | None) -> Json:
+    if webhook is None:
+        return None
+    return {
+        "url": webhook.url,
+        "events": list(webhook.events),
+        "deliveries": [
+            {
+                "id": delivery.id,
+                "attempt": delivery.attempt,
+                "status": delivery.status,
+                "at": instant(delivery.at),
+                "first": delivery.first,
+                "last": delivery.last,
+                **_without_null({"error": delivery.error or None}),
+            }
+            for delivery in webhook.deliveries
+        ],
     }
 
 
@@ -169,7 +217,9 @@ def _without_null(values: Mapping[str, Json]) -> dict[str, Json]:
 # -- logs ---------------------------------------------------------------------------------------
 
 
-def record_json(info: RunInfo, record: Record) -> dict[str, Json]:
+def record_json(info: RunInfo, record: Record, base_url: str = "") -> dict[str, Json]:
+    """`completed` has the whole run: give it one that was looked at after its end."""
+    run = {"run": run_json(info, base_url)} if isinstance(record.body, Completed) else {}
     return {
         "run_id": info.id,
         "uid": info.uid,
@@ -178,6 +228,7 @@ def record_json(info: RunInfo, record: Record) -> dict[str, Json]:
         "step": record.step,
         "kind": record.body.kind,
         **body_json(record.body),
+        **run,
     }
 
 
@@ -259,6 +310,20 @@ def kernel_json(kernel: KernelInfoView) -> dict[str, Json]:
     return model if kernel.reason is None else {**model, "reason": kernel.reason}
 
 
+def kernel_health_json(health: KernelHealth) -> dict[str, Json]:
+    check = health.check
+    return {
+        "status": health.status,
+        "checked_at": instant(health.checked_at),
+        "message": health.message,
+        "check": None if check is None else {"ok": check.ok, "message": check.message},
+    }
+
+
+def kernel_output_json(output: KernelOutput) -> dict[str, Json]:
+    return {"text": output.text, "dropped": output.dropped, "generation": output.generation}
+
+
 # -- the process --------------------------------------------------------------------------------
 
 
@@ -271,6 +336,20 @@ def status_json(
         "kernels": len(kernels),
         "last_activity": instant(last),
         "started": instant(started),
+    }
+
+
+def readiness_json(readiness: Readiness) -> dict[str, Json]:
+    if readiness.draining:
+        status = "draining"
+    else:
+        status = "ok" if readiness.store_fault is None else "store_unavailable"
+    return {
+        "status": status,
+        "ready": readiness.ready,
+        "kernels": readiness.kernels,
+        "runs": readiness.runs,
+        **_without_null({"message": readiness.store_fault}),
     }
 
 

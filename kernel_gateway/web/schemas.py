@@ -2,7 +2,8 @@
 
 Knows JSON Schema (2020-12) and the values of `service.py`. Must not know HTTP requests. All faults
 of a body are told at once, each by its path, and never with what was sent: a body may hold 32 MiB
-of code, or a password.
+of code, or a password. Nor may it hold us up: of millions of names none is looked at, and of
+millions of faults the first ones are told.
 """
 
 from __future__ import annotations
@@ -14,34 +15,47 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.validators import extend
 
 from kernel_gateway.errors import BadJson, InvalidField, TooLarge
 from kernel_gateway.messaging.strict_json import Json, clean_text
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.runs.view import Outcome
 from kernel_gateway.service import (
+    DEFAULT_COMMAND,
     BatchCommands,
     Cursor,
     ExecuteCall,
     ExecuteMode,
     KernelRequest,
+    Limits,
+    Mode,
     RunId,
     RunPlace,
     RunQuery,
+    Seq,
+    Webhook,
+    WebhookEvent,
 )
+from kernel_gateway.web.settings import MAX_PAGE, MAX_WAIT_S
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 EXECUTE_WAIT_S = 2.0  # from the call on, not from the last output
-MAX_WAIT_S = 60
-MAX_PAGE = 1000
 MAX_NAME = 4096  # characters of what a client calls its things
 RUNS_LIMIT = 100  # where a list says no other
+MAX_LABELS = 32
+MAX_CONTEXT_BYTES = 64 * 2**10  # UTF-8, of all names and values
+MAX_VARIABLES = 1000  # of a context, or of an environment
+MAX_FAULTS = 100  # that are told of one body
+MAX_LIMIT_S = 10**9  # 31 years
+MAX_GRACE_S = 3600
 
 Schema = Mapping[str, Any]
 
@@ -101,6 +115,28 @@ def _is_run_place(value: object) -> bool:
     return True
 
 
+@FORMATS.checks("label-name", raises=ValueError)
+def _is_label_name(value: object) -> bool:
+    if isinstance(value, str) and not _LABEL_NAME.fullmatch(value):
+        raise ValueError("must have names of 1 to 100 letters, digits or any of . _ / -")
+    return True
+
+
+@FORMATS.checks("label-value", raises=ValueError)
+def _is_label_value(value: object) -> bool:
+    if isinstance(value, str) and len(value) > 500:
+        raise ValueError("must have at most 500 characters")
+    return _is_text(value)
+
+
+@FORMATS.checks("label", raises=ValueError)
+def _is_label(value: object) -> bool:
+    if isinstance(value, str):
+        name, _, text = value.partition("=")
+        return _is_label_name(name) and _is_label_value(text)
+    return True
+
+
 @FORMATS.checks("env-name", raises=ValueError)
 def _is_env_name(value: object) -> bool:
     if not isinstance(value, str) or not value or "=" in value:
@@ -130,6 +166,9 @@ def _is_seconds_or_never(value: object) -> bool:
         if number < 0:
             raise ValueError("must be a number of seconds, or 0 for never")
     return True
+
+
+_LABEL_NAME = re.compile(r"[A-Za-z0-9._/-]{1,100}")
 
 
 def _is_unicode(text: str) -> bool:
@@ -167,12 +206,15 @@ def _refuse_constant(name: str) -> NoReturn:
 # -- faults -------------------------------------------------------------------------------------
 
 
-def check(validator: Validator, value: Mapping[str, Json]) -> None:
-    """Raises `InvalidField` with all faults."""
+def check(
+    validator: Validator, value: Mapping[str, Json], also: Mapping[str, str] | None = None
+) -> None:
+    """Raises `InvalidField` with all faults; `also` are those that no schema can tell."""
+    found = (pair for error in validator.iter_errors(value) for pair in _faults(error))
     faults: dict[str, str] = {}
-    for error in validator.iter_errors(value):
-        for path, fault in _faults(error):
-            faults.setdefault(path, fault)
+    for path, fault in islice(found, MAX_FAULTS):
+        faults.setdefault(path, fault)
+    faults = {**(also or {}), **faults}
     if faults:
         raise InvalidField(faults)
 
@@ -185,7 +227,7 @@ def _faults(error: Any) -> Iterator[tuple[str, str]]:
         yield from ((_path([*at, name]), "is needed") for name in missing)
     elif error.validator == "additionalProperties":
         known = error.schema["properties"]
-        unknown = [name for name in error.instance if name not in known]
+        unknown = (name for name in error.instance if name not in known)
         sentence = f"is unknown here; known are {', '.join(known)}"
         yield from ((_path([*at, name]), sentence) for name in unknown)
     else:
@@ -224,14 +266,53 @@ _SENTENCES: Mapping[str, Callable[[Any], str]] = {
     "format": lambda error: str(error.cause),
     "minimum": lambda error: f"must be at least {error.validator_value}",
     "maximum": lambda error: f"must be at most {error.validator_value}",
+    "exclusiveMinimum": lambda error: f"must be above {error.validator_value}",
+    "minLength": lambda error: "must not be empty",
+    "maxLength": lambda error: f"must have at most {error.validator_value} characters",
+    "maxProperties": lambda error: f"must have at most {error.validator_value}",
     "minItems": lambda error: f"must have at least {error.validator_value}",
     "maxItems": lambda error: f"must have at most {error.validator_value}",
     "not": lambda error: "stands beside its other spelling: send only one",
 }
 
 
-def _validator(schema: Schema) -> Validator:
-    return Draft202012Validator(schema, format_checker=FORMATS)
+def _unless_too_many(keyword: str, bound: str) -> Callable[..., Iterator[Any]]:
+    """The keyword, but for what its bound refuses as a whole: one by one would take minutes."""
+    look_into = Draft202012Validator.VALIDATORS[keyword]
+
+    def checked(validator: Any, wanted: Any, instance: Any, schema: Schema) -> Iterator[Any]:
+        if not isinstance(instance, (dict, list)) or len(instance) <= schema.get(bound, math.inf):
+            yield from look_into(validator, wanted, instance, schema) or ()
+
+    return checked
+
+
+_additional = _unless_too_many("additionalProperties", "maxProperties")
+
+
+def _additional_properties(
+    validator: Any, wanted: Any, instance: Any, schema: Schema
+) -> Iterator[Any]:
+    """Where there may be none, the first ones are enough to say so."""
+    if wanted is False and isinstance(instance, dict):
+        unknown = (name for name in instance if name not in schema["properties"])
+        instance = dict.fromkeys(islice(unknown, MAX_FAULTS))
+    yield from _additional(validator, wanted, instance, schema)
+
+
+_Validator = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {
+        "additionalProperties": _additional_properties,
+        "propertyNames": _unless_too_many("propertyNames", "maxProperties"),
+        "items": _unless_too_many("items", "maxItems"),
+    },
+)
+
+
+def validator_of(schema: Schema) -> Validator:
+    validator: Validator = _Validator(schema, format_checker=FORMATS)
+    return validator
 
 
 # -- execute ------------------------------------------------------------------------------------
@@ -287,7 +368,7 @@ def execute_schema(mode: str | None) -> Schema:
     }
 
 
-_execute = {mode: _validator(execute_schema(mode)) for mode in (*_EXECUTE_NEEDS, None)}
+_execute = {mode: validator_of(execute_schema(mode)) for mode in (*_EXECUTE_NEEDS, None)}
 
 
 def _execute_validator(mode: object) -> Validator:
@@ -333,6 +414,211 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 # -- runs ---------------------------------------------------------------------------------------
 
+_TEXT_BY_NAME: Schema = {
+    "type": ["object", "null"],
+    "maxProperties": MAX_VARIABLES,
+    "additionalProperties": {"type": "string", "format": "text"},
+    "propertyNames": {"format": "text"},
+}
+_FLAG: Schema = {"type": ["boolean", "null"]}
+_LIMIT: Schema = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": MAX_LIMIT_S}
+_GRACE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": MAX_GRACE_S}
+_LIMIT_NAMES = ("start", "step", "run", "idle", "queue", "input")
+_COMMANDS: Schema = {"clean": _COMMAND, "build": _COMMAND, "exec": _COMMAND}
+
+#: Of every mode.
+_RUN_FIELDS: Schema = {
+    "mode": {"enum": [mode.value for mode in Mode]},
+    "runId": {"type": ["string", "null"], "format": "run-id"},
+    "kernel": {
+        "type": ["string", "object", "null"],
+        "minLength": 1,
+        "format": "short-text",
+        "additionalProperties": False,
+        "properties": {"name": {"type": ["string", "null"], "format": "short-text"}},
+    },
+    "session": {"type": ["string", "null"], "minLength": 1, "format": "short-text"},
+    "labels": {
+        "type": ["object", "null"],
+        "maxProperties": MAX_LABELS,
+        "additionalProperties": {"type": "string", "format": "label-value"},
+        "propertyNames": {"format": "label-name"},
+    },
+    "context": _TEXT_BY_NAME,
+    "timeout": _LIMIT,
+    "limits": {
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": dict.fromkeys(_LIMIT_NAMES, _LIMIT),
+    },
+    "webhook": {
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "required": ["url"],
+        "properties": {
+            "url": {"type": "string", "format": "text", "minLength": 1, "maxLength": 2000},
+            "events": {
+                "type": ["array", "null"],
+                "minItems": 1,
+                "maxItems": len(WebhookEvent),
+                "items": {"enum": [event.value for event in WebhookEvent]},
+            },
+            "secret": {
+                "type": ["string", "null"],
+                "format": "text",
+                "minLength": 1,
+                "maxLength": 500,
+            },
+        },
+    },
+    "cancel_on_disconnect": _FLAG,
+}
+_RUN_OPTIONS: Schema = {"allow_stdin": _FLAG, "grace": _GRACE}
+
+#: Of one mode: what it needs, its own fields, and its own options.
+_RUN_MODES: Mapping[str, tuple[tuple[str, ...], Schema, Schema]] = {
+    Mode.QUERY: (("code",), {"code": {"type": "string", "format": "text"}}, {}),
+    Mode.BATCH: (
+        (),
+        {
+            "steps": {
+                "type": ["object", "null"],
+                "additionalProperties": False,
+                "properties": _COMMANDS,
+            }
+        },
+        _COMMANDS,
+    ),
+    Mode.NOTEBOOK: (("notebook",), {"notebook": {"type": "object"}}, {"allow_errors": _FLAG}),
+}
+
+
+def run_schema(mode: str | None) -> Schema:
+    """Of the bodies of one mode; None: where the mode itself is wrong, and any field may stand."""
+    modes = [_RUN_MODES[mode]] if mode is not None else list(_RUN_MODES.values())
+    fields, options = dict(_RUN_FIELDS), dict(_RUN_OPTIONS)
+    for _, own_fields, own_options in modes:
+        fields |= own_fields
+        options |= own_options
+    fields["options"] = {
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": options,
+    }
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["mode", *(modes[0][0] if mode is not None else ())],
+        "properties": fields,
+    }
+
+
+_run = {mode: validator_of(run_schema(mode)) for mode in (*_RUN_MODES, None)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """What is to be executed, where and how, as it was said."""
+
+    mode: Mode
+    code: str  # of a query
+    commands: BatchCommands  # of a batch
+    notebook: Mapping[str, Json]  # as it was sent, not looked into
+    run_id: RunId | None
+    kernel_id: str | None
+    kernel_name: str | None
+    session: str | None
+    labels: Mapping[str, str]
+    context: Mapping[str, str]  # by name, in the order of the names
+    limits: Limits
+    allow_stdin: bool | None  # None: as the mode has it
+    allow_errors: bool
+    grace_s: float | None
+    webhook: Webhook | None
+    cancel_on_disconnect: bool
+
+
+def new_run(body: Mapping[str, Any], *, run_id: RunId | None, max_code_bytes: int) -> NewRun:
+    """`run_id`: that of the address, if it has one. Raises `InvalidField` and `TooLarge`."""
+    mode = body.get("mode")
+    validator = _run[mode if isinstance(mode, str) and mode in _run else None]
+    check(validator, body, _doubts(body, run_id))
+    options = _given(body.get("options") or {})
+    given_commands = {**options, **_given(body.get("steps") or {})}
+    commands = BatchCommands(**{name: given_commands.get(name) for name in _COMMANDS})
+    code = body.get("code") or ""
+    check_code(code, commands, max_code_bytes)
+    kernel = body.get("kernel")
+    return NewRun(
+        mode=Mode(body["mode"]),
+        code=code,
+        commands=commands,
+        notebook=body.get("notebook") or {},
+        run_id=run_id if run_id is not None else body.get("runId"),
+        kernel_id=kernel if isinstance(kernel, str) else None,
+        kernel_name=_object(body, "kernel").get("name") or None,
+        session=body.get("session"),
+        labels=body.get("labels") or {},
+        context=dict(sorted((body.get("context") or {}).items())),
+        limits=_limits(body),
+        allow_stdin=options.get("allow_stdin"),
+        allow_errors=options.get("allow_errors", False),
+        grace_s=float(options["grace"]) if "grace" in options else None,
+        webhook=_webhook(body.get("webhook")),
+        cancel_on_disconnect=bool(body.get("cancel_on_disconnect")),
+    )
+
+
+def _doubts(body: Mapping[str, Any], run_id: RunId | None) -> dict[str, str]:
+    """Fields that contradict one another, or the address; and a context that is too big."""
+    faults: dict[str, str] = {}
+    if body.get("kernel") is not None and body.get("session") is not None:
+        faults["session"] = "stands beside a kernel: send only one"
+    limits, steps, options = (_object(body, name) for name in ("limits", "steps", "options"))
+    if body.get("timeout") is not None and limits.get("run") is not None:
+        faults["timeout"] = "stands beside its other spelling, limits.run: send only one"
+    if _given(steps) and any(options.get(name) is not None for name in _COMMANDS):
+        faults["steps"] = "stands beside its other spelling, in options: send only one"
+    for where, commands in (("steps", steps), ("options", options)):
+        for name in _COMMANDS:
+            if commands.get(name) == DEFAULT_COMMAND:
+                faults[f"{where}.{name}"] = "must say the command: * is for execute calls alone"
+    if run_id is not None and body.get("runId") not in (None, run_id):
+        faults["runId"] = "must be the run ID of the address, or absent"
+    if _context_bytes(_object(body, "context")) > MAX_CONTEXT_BYTES:
+        faults["context"] = f"must have at most {MAX_CONTEXT_BYTES:,} bytes in all"
+    return faults
+
+
+def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Whatever else stands there is told to be wrong by its schema."""
+    value = body.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _context_bytes(context: Mapping[str, Any]) -> int:
+    texts = [text for pair in context.items() for text in pair if isinstance(text, str)]
+    return sum(len(text.encode(errors="surrogatepass")) for text in texts)
+
+
+def _limits(body: Mapping[str, Any]) -> Limits:
+    given = {name: float(value) for name, value in _given(body.get("limits") or {}).items()}
+    if body.get("timeout") is not None:
+        given["run"] = float(body["timeout"])
+    return Limits(**given)
+
+
+def _webhook(given: Mapping[str, Any] | None) -> Webhook | None:
+    if given is None:
+        return None
+    events = given.get("events") or list(WebhookEvent)
+    return Webhook(
+        url=given["url"],
+        events=tuple(event for event in WebhookEvent if event in events),
+        secret=given.get("secret"),
+    )
+
+
 INPUT: Schema = {
     "type": "object",
     "additionalProperties": False,
@@ -342,7 +628,7 @@ INPUT: Schema = {
         "prompt_id": {"type": ["integer", "null"], "minimum": 1},
     },
 }
-_input = _validator(INPUT)
+_input = validator_of(INPUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,11 +647,11 @@ CANCEL: Schema = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "grace": {"type": ["number", "null"], "minimum": 0, "maximum": 3600},
+        "grace": _GRACE,
         "escalate": {"enum": ["kill", "none", None]},
     },
 }
-_cancel = _validator(CANCEL)
+_cancel = validator_of(CANCEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,9 +674,10 @@ PAGE: Schema = {
         "limit": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
         "stream": {"enum": ["stdout", "stderr"]},
         "kernel": {"type": "string", "format": "text"},
+        "outputs": {"enum": ["true", "false"]},
     },
 }
-_page = _validator(PAGE)
+_page = validator_of(PAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,6 +689,7 @@ class PageQuery:
     limit: int
     stream: str | None  # None: both
     kernel_id: str | None  # settles which run is meant
+    outputs: bool  # whether a run is told with them
 
 
 def page_query(arguments: Mapping[str, list[bytes]]) -> PageQuery:
@@ -414,7 +702,24 @@ def page_query(arguments: Mapping[str, list[bytes]]) -> PageQuery:
         limit=values.get("limit", MAX_PAGE),
         stream=values.get("stream"),
         kernel_id=values.get("kernel"),
+        outputs=values.get("outputs") != "false",
     )
+
+
+EVENTS: Schema = {
+    "type": "object",
+    "properties": {"Last-Event-ID": {"type": "string", "format": "cursor"}},
+}
+_events = validator_of(EVENTS)
+
+
+def resumed_after(last_event_id: str, arguments: Mapping[str, list[bytes]]) -> Seq:
+    """The header goes before `?after=`, which a browser sends again with each new connection."""
+    after = page_query(arguments).after
+    if last_event_id:
+        check(_events, {"Last-Event-ID": last_event_id})
+        after = Cursor.parse(last_event_id)
+    return after.seq
 
 
 def _query_values(arguments: Mapping[str, list[bytes]], schema: Schema) -> dict[str, Any]:
@@ -444,26 +749,39 @@ RUNS: Schema = {
         "outcome": {"enum": [outcome.value for outcome in Outcome]},
         "limit": {"type": "integer", "minimum": 1, "maximum": MAX_PAGE},
         "cursor": {"type": "string", "format": "run-place"},
+        "label": {
+            "type": "array",
+            "maxItems": MAX_LABELS,
+            "items": {"type": "string", "format": "label"},
+        },
     },
 }
-_runs = _validator(RUNS)
+_runs = validator_of(RUNS)
 
 
 def run_query(arguments: Mapping[str, list[bytes]]) -> RunQuery:
     """Unknown names are left alone, as above."""
     values = _query_values(arguments, RUNS)
-    check(_runs, values)
+    labels = [value.decode(errors="surrogateescape") for value in arguments.get("label", ())]
+    check(_runs, {**values, "label": cast("Json", labels)})
     return RunQuery(
         kernel_id=values.get("kernel"),
         state=RunState(values["state"]) if "state" in values else None,
         outcome=Outcome(values["outcome"]) if "outcome" in values else None,
+        labels=tuple(_label(label) for label in labels),
         limit=values.get("limit", RUNS_LIMIT),
         before=RunPlace.parse(values["cursor"]) if "cursor" in values else None,
     )
 
 
+def _label(text: str) -> tuple[str, str | None]:
+    """`name`, whatever its value, or `name=value`."""
+    name, equals, value = text.partition("=")
+    return name, value if equals else None
+
+
 RUN_PATH: Schema = {"type": "object", "properties": {"id": {"type": "string", "format": "run-id"}}}
-_run_path = _validator(RUN_PATH)
+_run_path = validator_of(RUN_PATH)
 
 
 def run_id(segment: str) -> RunId:
@@ -482,6 +800,7 @@ KERNEL: Schema = {
         "path": {"type": ["string", "null"], "format": "text"},
         "env": {
             "type": ["object", "null"],
+            "maxProperties": MAX_VARIABLES,
             "additionalProperties": {"type": "string", "format": "text"},
             "propertyNames": {"format": "env-name"},
             "properties": {
@@ -492,7 +811,7 @@ KERNEL: Schema = {
         },
     },
 }
-_kernel = _validator(KERNEL)
+_kernel = validator_of(KERNEL)
 
 _OURS = "KERNEL_"
 
@@ -533,6 +852,23 @@ def _passes(name: str, allowed: Sequence[str]) -> bool:
     return not _LOADING.fullmatch(name) and any(fnmatchcase(name, one) for one in allowed)
 
 
+HEALTH_CHECK: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["expression"],
+    "properties": {
+        "expression": {"type": ["string", "null"], "format": "text", "maxLength": 2**16},
+    },
+}
+_health_check = validator_of(HEALTH_CHECK)
+
+
+def health_check(body: Mapping[str, Any]) -> str | None:
+    """The expression; None: there shall be none. Raises `InvalidField`."""
+    check(_health_check, body)
+    return body["expression"] or None
+
+
 # -- sessions of notebooks ----------------------------------------------------------------------
 
 _NAME: Schema = {"type": ["string", "null"], "format": "short-text"}
@@ -552,7 +888,7 @@ NOTEBOOK_SESSION: Schema = {
         "notebook": {"type": ["object", "null"], "properties": {"path": _NAME, "name": _NAME}},
     },
 }
-_notebook_session = _validator(NOTEBOOK_SESSION)
+_notebook_session = validator_of(NOTEBOOK_SESSION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -593,7 +929,7 @@ def _old_way(notebook: Mapping[str, Any]) -> dict[str, Any]:
 
 # -- who is calling -----------------------------------------------------------------------------
 
-_permissions = _validator(
+_permissions = validator_of(
     {
         "type": "object",
         "properties": {

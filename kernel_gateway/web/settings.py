@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from kernel_gateway.messaging.strict_json import Json
+
 JUPYTER_SERVER_FRAME_BYTES = 10 * 2**20
+
+MAX_WAIT_S = 60  # that a call may ask to be held for
+MAX_PAGE = 1000  # items of one answer
 
 #: Segments of a URL's path, percent signs included; `.` and `..` no client would send as they are.
 _BASE_URL = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
@@ -44,11 +49,27 @@ class OriginSettings:
     #: Whether browsers may send what they keep for us: a client certificate, a password.
     allow_credentials: bool = False
     #: Headers that those pages may send.
-    allow_headers: tuple[str, ...] = ("Authorization", "Content-Type")
+    allow_headers: tuple[str, ...] = (
+        "Authorization",
+        "Content-Type",
+        "If-None-Match",
+        "If-Range",
+        "Last-Event-ID",
+        "Prefer",
+        "Range",
+    )
     #: Verbs that they may use.
-    allow_methods: tuple[str, ...] = ("GET", "POST", "PATCH", "DELETE")
+    allow_methods: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE")
     #: Headers of our answers that they may read.
-    expose_headers: tuple[str, ...] = ("Location", "Retry-After", "ETag")
+    expose_headers: tuple[str, ...] = (
+        "Accept-Ranges",
+        "Content-Disposition",
+        "Content-Range",
+        "ETag",
+        "Location",
+        "Preference-Applied",
+        "Retry-After",
+    )
     #: For how long browsers keep the answer to their question, in seconds; None: their own default.
     max_age_s: int | None = None
 
@@ -130,6 +151,10 @@ class WebSettings:
     header_timeout_s: float = 75.0
     #: A request whose body is not complete after so long is given up.
     body_timeout_s: float = 300.0
+    #: A stream of a run's events says that it is there, in seconds.
+    events_ping_s: float = 15.0
+    #: What `GET /api/limits` tells, by name.
+    limits: Mapping[str, Json] = field(default_factory=dict)
     #: Of the channels of kernels.
     channels: ChannelSettings = ChannelSettings()
     #: Of Backend.AI's API.

@@ -50,7 +50,8 @@ def routes() -> list[str]:
 
 def _readable(pattern: str) -> str:
     """As the reference writes it: `/kernel` is told once, and a name is an `{id}`."""
-    return re.sub(r"\(\[[^)]*\)", "{id}", pattern.replace("(?:session|kernel)", "session"))
+    pattern = pattern.replace("(?:session|kernel)", "session").replace("\\.", ".")
+    return re.sub(r"\(\[[^)]*\)", "{id}", pattern)
 
 
 @pytest.mark.parametrize("route", routes())

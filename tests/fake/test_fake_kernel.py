@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,9 +20,16 @@ from kernel_gateway.messaging.facts import (
     Raised,
     Replied,
     Stream,
+    SubshellMade,
     fact_of,
 )
-from kernel_gateway.messaging.message import Channel, MsgId, input_reply
+from kernel_gateway.messaging.message import (
+    Channel,
+    MsgId,
+    create_subshell_request,
+    execute_request,
+    input_reply,
+)
 from tests.shared.kernels import Bench, Script
 
 if TYPE_CHECKING:
@@ -181,3 +189,79 @@ async def test_nothing_is_told_from_within_a_call(make_bench: Callable[..., Benc
     await started.kernel.kill()
     assert started.recorder.told == before
     await started.kernel.wait_dead()
+
+
+async def test_a_frozen_kernel_hears_nothing_until_it_is_thawed(
+    make_bench: Callable[..., Bench],
+) -> None:
+    started = await make_bench().ready()
+    kernel = started.kernel
+    assert isinstance(kernel, FakeKernel)
+    kernel.freeze()
+    kernel.freeze()
+    asked = started.ask(Channel.CONTROL)
+    msg_id = started.send("print x")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert started.recorder.messages == []
+    kernel.thaw()
+    await started.recorder.ended(msg_id)
+    assert Idle() in started.recorder.facts(asked)
+
+
+async def test_a_frozen_kernel_has_to_be_killed(make_bench: Callable[..., Bench]) -> None:
+    started = await make_bench().ready()
+    assert isinstance(started.kernel, FakeKernel)
+    started.kernel.freeze()
+    await started.kernel.shutdown(0.1)
+    assert (await started.recorder.dead()).signal == "SIGKILL"
+
+
+async def test_its_process_can_print_while_it_starts(make_bench: Callable[..., Bench]) -> None:
+    started = make_bench(setup="no such module\n").launch()
+    await started.kernel.kill()
+    exit_ = await started.kernel.wait_dead()
+    assert started.kernel.output().text == exit_.stderr_tail == "no such module\n"
+
+
+async def test_nothing_can_be_saved_without_an_artifact_folder(
+    make_bench: Callable[..., Bench],
+) -> None:
+    started = await make_bench().ready()
+    msg_id = await started.run("save a.txt hello")
+    assert started.recorder.reply(msg_id).ename == "FileNotFoundError"
+
+
+async def test_a_kernel_may_have_no_subshells(make_bench: Callable[..., Bench]) -> None:
+    started = await make_bench(subshells=False).ready()
+    started.kernel.send(create_subshell_request(MsgId("s1")))
+    reply = await started.recorder.message("create_subshell_reply", MsgId("s1"))
+    assert fact_of(reply) == SubshellMade(None)
+    assert (await started.recorder.ready()).features == ()
+
+
+async def test_an_expression_can_wait(make_bench: Callable[..., Bench]) -> None:
+    started = await make_bench().ready()
+    assert isinstance(started.kernel, FakeKernel)
+    subshell_id = await started.subshell()
+    started.kernel.expressions["sleep"] = "slept"
+    waiting = asyncio.create_task(started.value("sleep", subshell_id))
+    await started.run("print x")
+    assert not waiting.done()
+    started.kernel.release()
+    assert await waiting == {"status": "ok", "data": {"text/plain": "slept"}, "metadata": {}}
+
+
+async def test_an_error_in_a_subshell_aborts_nothing_of_the_main_shell(
+    make_bench: Callable[..., Bench],
+) -> None:
+    started = await make_bench().ready()
+    assert isinstance(started.kernel, FakeKernel)
+    subshell_id = await started.subshell()
+    for number, code in enumerate(("sleep\nraise ValueError x", "print never")):
+        request = execute_request(MsgId(f"s{number}"), code, allow_stdin=False, stop_on_error=True)
+        started.kernel.send(replace(request, subshell_id=subshell_id))
+    main = await started.run("print done")
+    started.kernel.release()
+    assert (await started.recorder.ended(MsgId("s1"))).aborted
+    assert started.recorder.reply(main).status == "ok"

@@ -20,6 +20,8 @@ from kernel_gateway.runs.records import (
     BODIES as KINDS,
 )
 from kernel_gateway.runs.records import (
+    ArtifactAdded,
+    ArtifactKind,
     Cleared,
     Completed,
     Dropped,
@@ -28,6 +30,7 @@ from kernel_gateway.runs.records import (
     InputAsked,
     KernelEvent,
     LogText,
+    Metric,
     Output,
     PhaseFinished,
     Reason,
@@ -39,7 +42,7 @@ from kernel_gateway.runs.records import (
     Updated,
 )
 from kernel_gateway.runs.state import RunState
-from kernel_gateway.service import Owner, RunId, RunUid
+from kernel_gateway.service import Owner, RunId, RunUid, WebhookEvent
 from kernel_gateway.store import statements
 from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
@@ -47,6 +50,8 @@ from kernel_gateway.store.values import (
     AppendRecords,
     DeleteNotebookSession,
     DeleteRun,
+    PendingWebhook,
+    PutDeliveries,
     PutKey,
     PutNotebookSession,
     PutRun,
@@ -62,8 +67,11 @@ from tests.shared.store import (
     Gatherer,
     Outside,
     a_blob,
+    a_delivery,
     a_run,
+    a_webhook,
     all_records,
+    an_artifact,
     append,
     finished,
     record,
@@ -75,7 +83,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from kernel_gateway.runs.log import Blob
+    from sqlalchemy import Select
+
+    from kernel_gateway.runs.artifacts import Blob
     from kernel_gateway.runs.records import Body
 
 pytestmark = pytest.mark.usefixtures("no_blocking_call")
@@ -122,12 +132,62 @@ async def test_a_run_comes_back_as_it_was(store: Store) -> None:
     assert run == await store.find_run(ME, "kernel-1", run.run_id)
 
 
+async def test_what_a_run_brings_along_comes_back_as_it_was(store: Store) -> None:
+    plan = RunPlan(
+        mode=Mode.NOTEBOOK,
+        steps=(),
+        context={"": "\0", "traceparent": "00-\u00e9"},
+        document='{"cells": []}',
+        cancel_on_disconnect=True,
+    )
+    run = a_run(
+        session="",
+        kernel_id="kernel-of-its-own",
+        plan=plan,
+        labels={"team/a": "", "night": "2026-11-21", "\u00e9": "\u2028"},
+        webhook=a_webhook(),
+        artifacts=(an_artifact(), an_artifact("x", kind=ArtifactKind.OVERSIZED, preview="<")),
+    )
+    run = replace(run, view=replace(run.view, metrics={"loss": {"train": [0.5, None]}, "n": 3}))
+    await store.write(PutRun(run))
+    assert run == await store.find_run(ME, "", run.run_id)
+    assert [run] == await store.list_runs(ME, RunFilter(kernel_id="kernel-of-its-own"))
+    assert [run] == await store.unfinished()
+    plain = a_run(webhook=a_webhook(secret=None, trace=(), events=tuple(WebhookEvent)))
+    await store.write(PutRun(plain))
+    assert plain == await store.find_run(ME, "kernel-1", plain.run_id)
+
+
 async def test_a_later_put_replaces_what_changes(store: Store) -> None:
     run = a_run()
     await store.write(PutRun(run))
-    ended = replace(finished(run, expires_at=50.5), generation=2, kernel_name="bash")
+    ended = replace(
+        finished(run, expires_at=50.5),
+        generation=2,
+        kernel_name="bash",
+        artifacts=(an_artifact(),),
+    )
     await store.write(PutRun(ended))
     assert [ended] == await store.list_runs(ME)
+    await store.write(PutRun(replace(ended, artifacts=())))
+    assert [replace(ended, artifacts=())] == await store.list_runs(ME)
+
+
+async def test_a_later_put_leaves_what_is_written_once(store: Store) -> None:
+    run = a_run(labels={"a": "1"}, webhook=a_webhook())
+    await store.write(PutRun(run))
+    await store.write(PutRun(replace(run, labels={"b": "2"}, webhook=None, kernel_id="other")))
+    assert [run] == await store.list_runs(ME, RunFilter(labels=(("a", "1"),)))
+    assert [] == await store.list_runs(ME, RunFilter(labels=(("b", "2"),)))
+
+
+async def test_ids_of_runs_on_kernels_of_their_own_share_one_scope(store: Store) -> None:
+    lone, addressed = a_run("a", session="", kernel_id="k1"), a_run(uid="u2", run_id="a")
+    await store.write(PutRun(lone), PutRun(addressed))
+    assert lone == await store.find_run(ME, "", RunId("a"))
+    assert addressed == await store.find_run(ME, "kernel-1", RunId("a"))
+    assert None is await store.find_run(YOU, "", RunId("a"))
+    assert [addressed, lone] == await store.find_runs(ME, "a")
 
 
 async def test_a_run_is_found_in_its_session_alone(store: Store) -> None:
@@ -179,13 +239,13 @@ async def test_what_is_unfinished_is_found_whoever_owns_it_oldest_first(store: S
 
 
 async def test_runs_are_listed_newest_first(store: Store) -> None:
-    runs = [a_run(f"r{number}", session=f"s{number % 2}") for number in range(6)]
+    runs = [a_run(f"r{number}", kernel_id=f"k{number % 2}") for number in range(6)]
     await store.write(*map(PutRun, runs))
     await store.write(PutRun(runs[0]))  # a change makes it no newer
     assert ["r5", "r4", "r3", "r2", "r1", "r0"] == [run.run_id for run in await store.list_runs(ME)]
     assert ["r5", "r4"] == [run.run_id for run in await store.list_runs(ME, limit=2)]
-    of_session = await store.list_runs(ME, RunFilter(session="s0"), limit=2)
-    assert ["r4", "r2"] == [run.run_id for run in of_session]
+    of_kernel = await store.list_runs(ME, RunFilter(kernel_id="k0"), limit=2)
+    assert ["r4", "r2"] == [run.run_id for run in of_kernel]
 
 
 async def test_a_list_goes_on_behind_the_last_run_of_the_page_before(store: Store) -> None:
@@ -203,14 +263,15 @@ async def test_a_list_goes_on_behind_the_last_run_of_the_page_before(store: Stor
 
 
 async def test_runs_are_listed_by_how_they_stand(store: Store) -> None:
-    running, over = a_run("running"), a_run("over", session="s2", state=RunState.FINISHED)
+    running, over = a_run("running"), a_run("over", kernel_id="k2", state=RunState.FINISHED)
     await store.write(PutRun(running), PutRun(over))
     for wanted, expected in (
         (RunFilter(finished=False), [running]),
         (RunFilter(finished=True), [over]),
         (RunFilter(outcome="ok"), [over]),
         (RunFilter(outcome="lost"), []),
-        (RunFilter(outcome="ok", session="kernel-1"), []),
+        (RunFilter(outcome="ok", kernel_id="k2"), [over]),
+        (RunFilter(outcome="ok", kernel_id="kernel-1"), []),
     ):
         assert expected == await store.list_runs(ME, wanted)
     await store.write(PutRun(finished(running, expires_at=9.0)))
@@ -218,16 +279,127 @@ async def test_runs_are_listed_by_how_they_stand(store: Store) -> None:
     assert {"running", "over"} == {run.run_id for run in found}
 
 
-async def test_no_list_of_runs_is_sorted(store: Store, outside: Outside) -> None:
+LABELS: list[tuple[list[tuple[str, str | None]], str]] = [
+    ([("a", "1")], "three one"),
+    ([("a", None)], "three two one"),
+    ([("a", "1"), ("b", "1")], "one"),
+    ([("a", "1"), ("b", None)], "one"),
+    ([("b", None), ("a", None)], "two one"),
+    ([("b", None), ("b", "1"), ("a", "1"), ("a", "1")], "one"),
+    ([("a", "1"), ("a", "2")], ""),
+    ([("a", "")], ""),
+    ([("1", "a")], ""),
+    ([("\ud800", "\udfff"), ("a", None)], "two"),
+]
+
+
+@pytest.mark.parametrize(("asked", "expected"), LABELS, ids=str)
+async def test_runs_are_listed_by_their_labels(
+    store: Store, asked: list[tuple[str, str | None]], expected: str
+) -> None:
+    """All of them, with or without a value, in the order of every list."""
+    runs = [
+        a_run("one", labels={"a": "1", "b": "1"}),
+        a_run("two", labels={"a": "2", "b": "2", "\ud800": "\udfff"}),
+        a_run("none"),
+        a_run("three", labels={"a": "1"}),
+        a_run("yours", owner=YOU, labels={"a": "1", "b": "1", "\ud800": "\udfff"}),
+    ]
+    for at, run in enumerate(runs):
+        await store.write(PutRun(replace(run, view=replace(run.view, created_at=float(at)))))
+    found = await store.list_runs(ME, RunFilter(labels=tuple(asked)))
+    assert expected == " ".join(run.run_id for run in found)
+
+
+async def test_a_list_by_labels_goes_on_as_others_and_takes_other_conditions(store: Store) -> None:
+    for number in range(9):
+        state = RunState.FINISHED if number % 2 else RunState.RUNNING
+        run = a_run(f"l{number}", state=state, labels={"all": "1", "third": str(number % 3)})
+        view = replace(run.view, created_at=float(number // 4))
+        await store.write(PutRun(replace(run, view=view)))
+    told: list[str] = []
+    before = None
+    while page := await store.list_runs(
+        ME, RunFilter(labels=(("all", None),), before=before), limit=4
+    ):
+        told.extend(run.run_id for run in page)
+        before = page[-1].view.created_at, page[-1].uid
+    assert [f"l{number}" for number in reversed(range(9))] == told
+    wanted = RunFilter(labels=(("third", "0"),), finished=False, kernel_id="kernel-1")
+    assert ["l6", "l0"] == [run.run_id for run in await store.list_runs(ME, wanted)]
+
+
+@pytest.mark.parametrize("with_values", [(), (True,), (False,), (True, True, False)], ids=str)
+@pytest.mark.parametrize("given", ["", "created_at", "kernel_id created_at", "finished"])
+async def test_no_list_of_runs_is_sorted(
+    store: Store, outside: Outside, given: str, with_values: tuple[bool, ...]
+) -> None:
     """But for those of one moment: a page is as cheap as it is short."""
-    for given in (frozenset[str](), frozenset({"session", "created_at"})):
-        statement = statements.list_runs(given).compile(dialect=sqlite.dialect())
-        plan = outside.rows(
-            f"EXPLAIN QUERY PLAN {statement}", *(0 for _ in statement.positiontup or ())
-        )
-        steps = [step for *_, step in plan]
-        assert any("created_at" in step or "ix_runs_owner" in step for step in steps), steps
-        assert [] == [step for step in steps if "TEMP B-TREE FOR ORDER" in step]
+    statement = statements.list_runs(frozenset(given.split()), with_values)
+    steps = _query_plan(outside, statement)
+    table = "labels" if with_values else "runs"
+    assert f"ix_{table}_owner" in steps[0], steps
+    assert [] == [step for step in steps if "TEMP B-TREE FOR ORDER" in step or "SCAN" in step]
+
+
+async def test_no_question_at_the_start_looks_at_every_run(store: Store, outside: Outside) -> None:
+    for statement, index in (
+        (statements.UNFINISHED_RUNS, "ix_runs_unfinished"),
+        (statements.PENDING_WEBHOOKS, "ix_webhooks_pending"),
+    ):
+        scans = [step for step in _query_plan(outside, statement) if "SCAN" in step]
+        assert [] == [step for step in scans if index not in step]
+
+
+def _query_plan(outside: Outside, statement: Select[tuple[object, ...]]) -> list[str]:
+    compiled = statement.compile(dialect=sqlite.dialect())
+    values = (0 for _ in compiled.positiontup or ())
+    return [step for *_, step in outside.rows(f"EXPLAIN QUERY PLAN {compiled}", *values)]
+
+
+# -- webhooks ------------------------------------------------------------------------------------
+
+
+async def test_what_is_left_to_be_told_is_found_oldest_first_whoever_owns_it(store: Store) -> None:
+    runs = [a_run(webhook=a_webhook(), owner=f"owner {number}") for number in range(3)]
+    await store.write(*map(PutRun, [a_run(), *runs]))
+    runs[0] = finished(runs[0], expires_at=9.0)
+    await store.write(PutRun(runs[0]))
+    pending = [PendingWebhook(run=run, told=Seq(0)) for run in runs]
+    assert pending == await store.pending_webhooks()
+
+
+async def test_deliveries_are_kept_until_nothing_more_is_to_be_told(store: Store) -> None:
+    run = a_run(webhook=a_webhook())
+    await store.write(PutRun(run))
+    tries = [a_delivery(1), a_delivery(2, status=200, error="")]
+    await store.write(PutDeliveries(run.uid, Seq(3), False, tries))
+    told = replace(run, deliveries=tuple(tries))
+    assert [told] == await store.find_runs(ME, run.uid)
+    assert [PendingWebhook(run=told, told=Seq(3))] == await store.pending_webhooks()
+    # What a put says of them is no news.
+    await store.write(PutRun(replace(run, deliveries=(a_delivery(7),))))
+    assert [PendingWebhook(run=told, told=Seq(3))] == await store.pending_webhooks()
+    await store.write(PutDeliveries(run.uid, Seq(9), True, []))
+    assert [] == await store.pending_webhooks()
+    assert [run] == await store.find_runs(ME, run.uid)
+
+
+async def test_deliveries_of_a_deleted_run_are_discarded(store: Store, outside: Outside) -> None:
+    run = a_run(webhook=a_webhook(), labels={"a": "1"})
+    await store.write(PutRun(run))
+    await store.write(DeleteRun(run.uid))
+    await store.write(PutDeliveries(run.uid, Seq(1), False, [a_delivery()]))
+    assert [] == await store.pending_webhooks()
+    assert (0, 0) == (outside.count("webhooks"), outside.count("labels"))
+
+
+@pytest.mark.logs_error("dropped: deliveries of run uid-[ab] cannot be stored: .*no webhook")
+@pytest.mark.parametrize("name", ["a", "b"])
+async def test_deliveries_of_no_webhook_are_a_mistake(store: Store, name: str) -> None:
+    await store.write(PutRun(a_run("a")))
+    with pytest.raises(OurFault, match="no webhook"):
+        await store.write(PutDeliveries(RunUid(f"uid-{name}"), Seq(1), False, []))
 
 
 # -- logs ----------------------------------------------------------------------------------------
@@ -252,6 +424,8 @@ BODIES: list[Body] = [
     Updated(display_id="d", data={"text/plain": "y"}, metadata={}),
     Cleared(wait=False),
     ErrorRaised(ename="E", evalue="", traceback=("\x1b[0m", "b")),
+    Metric(name="loss.train", value=[0.5, None, {"a": "b"}], mode="append"),
+    ArtifactAdded(artifact=an_artifact(preview="x"), late=True),
     InputAsked(prompt_id=1, prompt="name?", password=False),
     InputAnswered(prompt_id=1),
     PhaseFinished(phase="clean", exit_code=0),
@@ -459,7 +633,9 @@ async def test_a_value_that_no_column_takes_is_a_mistake(store: Store) -> None:
 
 
 async def test_a_deleted_run_leaves_nothing(store: Store, outside: Outside) -> None:
-    run, other = a_run(uid="abc"), a_run(uid="abd")
+    run, other = (
+        a_run(uid=uid, labels={"a": "1", "b": ""}, webhook=a_webhook()) for uid in ("abc", "abd")
+    )
     for each in (run, other):
         await store.write(PutRun(each), append(each, *texts(1, 1000), blobs=[a_blob()]))
     await store.write(DeleteRun(run.uid))
@@ -468,10 +644,12 @@ async def test_a_deleted_run_leaves_nothing(store: Store, outside: Outside) -> N
     assert None is await store.blob(run.uid, "1-0")
     await store.sweep(0.0)
     assert (1, 1, 1, 1000) == tuple(map(outside.count, ("runs", "plans", "logs", "records")))
+    assert (2, 1) == tuple(map(outside.count, ("labels", "webhooks")))
     assert ["ab", "ab/abd", "ab/abd/1-0"] == outside.files()
     await store.write(DeleteRun(other.uid))
     await store.sweep(0.0)
-    assert (0, 0, 0, 0) == tuple(map(outside.count, ("runs", "plans", "logs", "records")))
+    tables = ("runs", "plans", "logs", "records", "labels", "webhooks")
+    assert [0] * 6 == list(map(outside.count, tables))
     assert [] == outside.files()
 
 
@@ -506,6 +684,21 @@ async def test_a_deleted_run_is_expired_until_its_retention_would_have_ended(sto
     assert await store.is_expired(ME, "a")
     await store.sweep(1000.0)
     assert not await store.is_expired(ME, "a")
+
+
+async def test_an_id_is_expired_in_the_scope_of_its_run(store: Store) -> None:
+    runs = [a_run(uid=f"u{scope}", run_id="a", session=scope) for scope in ("", "s1")]
+    await store.write(*(PutRun(finished(run, expires_at=1000.0)) for run in runs))
+    await store.write(DeleteRun(runs[0].uid))
+    assert await store.is_expired(ME, "a")
+    assert await store.is_expired(ME, "a", session="")
+    assert await store.is_expired(ME, "u", session="")
+    assert not await store.is_expired(ME, "a", session="s1")
+    assert not await store.is_expired(YOU, "a", session="")
+    await store.write(DeleteRun(runs[1].uid))
+    assert await store.is_expired(ME, "a", session="s1")
+    assert not await store.is_expired(ME, "u", session="s1")
+    assert not await store.is_expired(ME, "a", session="s2")
 
 
 async def test_a_sweep_removes_what_is_over_and_nothing_else(
@@ -616,11 +809,15 @@ class Model:
         self.runs: dict[RunUid, StoredRun] = {}
         self.logs: dict[RunUid, list[Record]] = {}
         self.blobs: dict[tuple[RunUid, str], bytes] = {}
+        self.over: dict[RunUid, bool] = {}  # of webhooks
         self.gone: dict[RunUid, float] = {}  # until when they are known as expired
         self.now = 0.0
 
     def new_run(self) -> PutRun:
-        run = a_run()
+        run = a_run(
+            labels={"odd": str(self.random.randrange(3))} if self.random.random() < 0.5 else {},
+            webhook=a_webhook() if self.random.random() < 0.3 else None,
+        )
         self.runs[run.uid], self.logs[run.uid] = run, []
         return PutRun(run)
 
@@ -634,6 +831,18 @@ class Model:
             self.blobs[uid, f"{first}-0"] = blobs[0].data
         log.extend(new)
         return append(self.runs[uid], *new, blobs=blobs)
+
+    def deliver(self, uid: RunUid) -> PutDeliveries | None:
+        run = self.runs[uid]
+        if run.webhook is None:
+            return None
+        self.over[uid] = self.random.random() < 0.5
+        deliveries = tuple(map(a_delivery, range(self.random.randrange(3))))
+        self.runs[uid] = replace(run, deliveries=deliveries)
+        return PutDeliveries(uid, Seq(1), self.over[uid], deliveries)
+
+    def labelled(self, value: str) -> set[RunUid]:
+        return {uid for uid, run in self.runs.items() if run.labels.get("odd") == value}
 
     def end(self, uid: RunUid) -> PutRun:
         lasts = self.now + self.random.randrange(5)
@@ -661,6 +870,12 @@ async def test_any_order_of_writes_gives_what_a_dict_would(
     for (uid, artifact), data in model.blobs.items():
         assert data == await store.blob(uid, artifact)
     assert set(model.runs) == {run.uid for run in await store.list_runs(ME, limit=10_000)}
+    for value in ("0", "1", "2", "3"):
+        found = await store.list_runs(ME, RunFilter(labels=(("odd", value),)), limit=10_000)
+        assert model.labelled(value) == {run.uid for run in found}
+    pending = {each.run.uid for each in await store.pending_webhooks()}
+    hooked = {uid for uid, run in model.runs.items() if run.webhook}
+    assert {uid for uid in hooked if not model.over.get(uid)} == pending
     model.now += 5
     await _sweep(store, model)
     for uid, until in model.gone.items():
@@ -672,13 +887,15 @@ async def test_any_order_of_writes_gives_what_a_dict_would(
 
 async def _one_step(store: Store, model: Model, source: Gatherer) -> None:
     what = model.random.choices(
-        ["new", "grow", "end", "delete", "sweep", "turn"], [4, 12, 3, 2, 1, 4]
+        ["new", "grow", "deliver", "end", "delete", "sweep", "turn"], [4, 12, 3, 3, 2, 1, 4]
     )[0]
     uid = model.random.choice(list(model.runs)) if model.runs else None
     if what == "new" or uid is None:
         source.pending.append(model.new_run())
     elif what == "grow":
         source.pending.append(model.grow(uid))
+    elif what == "deliver":
+        source.pending += filter(None, [model.deliver(uid)])
     elif what == "end":
         source.pending.append(model.end(uid))
     elif what == "delete":

@@ -268,7 +268,8 @@ async def test_runs_of_the_first_tables_are_listed_too(
     with closing(sqlite3.connect(outside.database)) as connection, connection:
         for number, run in enumerate(runs, 1):
             columns = {**rows.fixed_parameters(run), **rows.changing_parameters(run)}
-            del columns["created_at"], columns["outcome"]  # there were none yet
+            for name in ("created_at", "outcome", "kernel_id", "artifacts"):
+                del columns[name]  # there were none yet
             names = ", ".join(columns)
             marks = ", ".join(f":{name}" for name in columns)
             connection.execute(f"INSERT INTO runs ({names}) VALUES ({marks})", columns)
@@ -280,8 +281,112 @@ async def test_runs_of_the_first_tables_are_listed_too(
     assert runs == await store.list_runs(ME)
     assert runs[1:] == await store.list_runs(ME, RunFilter(before=(2000.5, runs[0].uid)))
     assert runs[1:] == await store.list_runs(ME, RunFilter(outcome="ok"))
+    assert runs == await store.list_runs(ME, RunFilter(kernel_id="kernel-1"))
     await store.close()
     outside.check()
+
+
+async def test_what_was_removed_before_scopes_were_kept_is_expired_in_none_of_them(
+    settings: StoreSettings, outside: Outside
+) -> None:
+    settings.folder.mkdir(parents=True, mode=0o700)
+    await asyncio.to_thread(migrate_to, settings, "0002")
+    with closing(sqlite3.connect(outside.database)) as connection, connection:
+        connection.execute("INSERT INTO tombstones VALUES (7, 'u', 'a', 'me', 1000.0, 1)")
+    store = await Store.open(settings)
+    assert await store.is_expired(ME, "a")
+    assert not await store.is_expired(ME, "a", session="")
+    await store.close()
+
+
+# -- space ---------------------------------------------------------------------------------------
+
+
+def _text(size: int) -> str:
+    return "0123456789abcdef" * (size // 16)
+
+
+def _bytes_of(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+async def test_space_comes_back_when_runs_are_deleted(
+    store: Store, settings: StoreSettings, outside: Outside
+) -> None:
+    kept = a_run(uid="kept")
+    await store.write(PutRun(kept), append(kept, text(1, "kept"), blobs=[a_blob()]))
+    runs = [a_run() for _ in range(200)]
+    for run in runs:
+        log = [text(seq, _text(10 * 1024)) for seq in range(1, 11)]
+        await store.write(PutRun(run), append(run, *log, blobs=[a_blob(data=bytes(100 * 1024))]))
+    full = outside.database.stat().st_size
+    assert full > 200 * 100 * 1024
+    assert _bytes_of(settings.folder / "blobs") > 200 * 100 * 1024
+    for run in runs:
+        await store.write(DeleteRun(run.uid))
+    await store.sweep(0.0)
+    assert outside.database.stat().st_size < full // 8
+    assert ["ke", "ke/kept", "ke/kept/1-0"] == outside.files()
+    assert [text(1, "kept")] == await all_records(store, kept)
+
+
+async def test_a_gateway_gives_back_what_the_last_one_left_free(
+    settings: StoreSettings, outside: Outside
+) -> None:
+    store = await Store.open(settings)
+    run = a_run()
+    await store.write(PutRun(run), append(run, text(1, _text(8 * 2**20))))
+    await store.close()
+    full = outside.database.stat().st_size
+    with closing(sqlite3.connect(outside.database)) as connection, connection:
+        connection.execute("UPDATE records SET body = 'x'")
+    store = await Store.open(settings)
+    await store.sweep(0.0)
+    await store.close()
+    assert outside.database.stat().st_size < full // 4
+
+
+async def test_little_that_is_free_stays_for_what_comes_next(
+    store: Store, outside: Outside
+) -> None:
+    before = a_run()
+    await store.write(PutRun(before), append(before, text(1, _text(512 * 1024))))
+    await store.write(DeleteRun(before.uid))
+    await store.sweep(0.0)
+    ((free,),) = outside.rows("PRAGMA freelist_count")
+    assert free > 100
+
+
+async def test_a_database_that_cannot_give_space_back_works_as_ever(
+    settings: StoreSettings, outside: Outside
+) -> None:
+    settings.folder.mkdir(parents=True, mode=0o700)
+    outside.database.touch(mode=0o600)
+    with closing(sqlite3.connect(outside.database)) as connection:
+        connection.execute("CREATE TABLE first (page)")
+        connection.execute("DROP TABLE first")
+        connection.execute("VACUUM")
+    store = await Store.open(settings)
+    run = a_run()
+    await store.write(PutRun(run), append(run, text(1, _text(4 * 2**20))))
+    await store.write(DeleteRun(run.uid))
+    await store.sweep(0.0)  # comes to an end
+    await store.close()
+    assert outside.database.stat().st_size > 4 * 2**20
+    assert [(0,)] == outside.rows("PRAGMA auto_vacuum")
+    outside.check()
+
+
+async def test_a_reader_that_stays_holds_up_no_erasing(store: Store, outside: Outside) -> None:
+    run = a_run()
+    await store.write(PutRun(run), append(run, text(1, _text(4 * 2**20))))
+    with closing(sqlite3.connect(outside.database)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM records").fetchall()
+        await store.write(DeleteRun(run.uid))
+        await store.sweep(0.0)
+        await store.write(PutRun(a_run()))
+    assert 0 == outside.count("records")
 
 
 def test_the_newest_migration_is_the_head() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kernel_gateway.kernels.kernel import ProcessOutput
 from tests.kernel.conftest import MakeBench, python
 
 if TYPE_CHECKING:
@@ -46,6 +47,28 @@ async def test_only_the_end_of_a_long_output_is_kept(
     exit_ = await started.recorder.dead()
     assert len(exit_.stderr_tail) == 64 * 2**10
     assert exit_.stderr_tail.endswith("xxx\nthe reason\n")
+    output = started.kernel.output()
+    assert output.text == exit_.stderr_tail
+    assert output.dropped == 300_000 + len("\nthe reason\n") - 64 * 2**10
+
+
+async def test_a_character_that_the_limit_of_the_output_cuts_in_two_is_dropped_whole(
+    bench: Bench, write_spec: Callable[..., str]
+) -> None:
+    code = "import sys; sys.stderr.reconfigure(encoding='utf8'); sys.exit('😀' * 30_000 + 'x')"
+    started = bench.launch(spec_name=write_spec(argv=python(code)))
+    await started.recorder.dead()
+    output = started.kernel.output()
+    assert set(output.text) == {"😀", "x", "\n"}
+    assert output.dropped + len(output.text.encode()) == 4 * 30_000 + len("x\n")
+
+
+async def test_a_process_that_is_not_there_yet_has_no_output(bench: Bench) -> None:
+    started = bench.launch()
+    assert not started.kernel.alive
+    assert started.kernel.output() == ProcessOutput()
+    await started.kernel.kill()
+    await started.kernel.wait_dead()
 
 
 async def test_a_process_that_never_answers_is_given_up_at_its_limit(

@@ -12,8 +12,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from kernel_gateway.kernels.kernel import Generation, KernelExit, KernelId, LaunchRequest
-from kernel_gateway.messaging.facts import Idle, KernelInfo, Replied, Stream, fact_of
-from kernel_gateway.messaging.message import Channel, MsgId, Request, execute_request
+from kernel_gateway.messaging.facts import (
+    Idle,
+    KernelInfo,
+    Replied,
+    Stream,
+    SubshellMade,
+    fact_of,
+)
+from kernel_gateway.messaging.message import (
+    VALUE,
+    Channel,
+    MsgId,
+    Request,
+    create_subshell_request,
+    evaluate_request,
+    execute_request,
+)
 from kernel_gateway.messaging.raw import RawMessage
 
 if TYPE_CHECKING:
@@ -21,6 +36,7 @@ if TYPE_CHECKING:
 
     from kernel_gateway.kernels.kernel import Kernel, KernelListener, Launcher
     from kernel_gateway.messaging.facts import Fact
+    from kernel_gateway.messaging.strict_json import Json
 
 #: Ends a test that hangs; nothing is expected to take a tenth of it.
 HANG_LIMIT_S = 30.0
@@ -128,6 +144,15 @@ class Dialect(Protocol):
     def exits(self, code: int) -> str:
         """Prints `bye`, then the process ends."""
 
+    def saves(self, name: str, text: str) -> str:
+        """Into the artifact folder."""
+
+    def prints_setup(self, text: str) -> str:
+        """A line that is no message, as a program prints while it starts."""
+
+    def names(self, name: str) -> str:
+        """Then the expression `name` comes to True."""
+
 
 class Script:
     """For `FakeKernel`."""
@@ -152,6 +177,15 @@ class Script:
 
     def exits(self, code: int) -> str:
         return f"print bye\nexit {code}"
+
+    def saves(self, name: str, text: str) -> str:
+        return f"save {name} {text}"
+
+    def prints_setup(self, text: str) -> str:
+        return f"setup {text}"
+
+    def names(self, name: str) -> str:
+        return f"let {name} True"
 
 
 class Python:
@@ -183,6 +217,19 @@ class Python:
     def exits(self, code: int) -> str:
         # A flush only hands the text to libzmq's thread; ended at once, that thread loses it.
         return f"import os, time; print('bye', flush=True); time.sleep(0.3); os._exit({code})"
+
+    def saves(self, name: str, text: str) -> str:
+        return (
+            "import os, pathlib\n"
+            f"file = pathlib.Path(os.environ['KERNEL_GATEWAY_ARTIFACT_DIR'], {name!r})\n"
+            f"file.parent.mkdir(parents=True, exist_ok=True); file.write_text({text!r})"
+        )
+
+    def prints_setup(self, text: str) -> str:
+        return f"import os; os.write(1, {text!r}.encode() + b'\\n')"
+
+    def names(self, name: str) -> str:
+        return f"{name} = True"
 
 
 @dataclass(slots=True)
@@ -221,6 +268,21 @@ class Started:
         )
         self.kernel.send(request)
         return msg_id
+
+    async def value(self, expression: str, subshell_id: str) -> Json:
+        """What it comes to, as the reply has it."""
+        msg_id = MsgId(f"m{next(_ids)}")
+        self.kernel.send(evaluate_request(msg_id, expression, subshell_id=subshell_id))
+        return (await self.recorder.ended(msg_id)).expressions[VALUE]
+
+    async def subshell(self) -> str:
+        """The ID of a new one."""
+        msg_id = MsgId(f"m{next(_ids)}")
+        self.kernel.send(create_subshell_request(msg_id))
+        made = fact_of(await self.recorder.message("create_subshell_reply", msg_id))
+        assert isinstance(made, SubshellMade)
+        assert made.subshell_id
+        return made.subshell_id
 
     async def run(self, code: str) -> MsgId:
         """Execute and await reply and idle."""

@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.runs.log import Batch, Blob
 from kernel_gateway.runs.plan import Mode, RunPlan, StepPlan
-from kernel_gateway.runs.records import LogText, Record, Seq
+from kernel_gateway.runs.records import Artifact, ArtifactKind, LogText, Record, Seq
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.runs.view import Outcome, RunView
-from kernel_gateway.service import Owner, RunId, RunUid
+from kernel_gateway.service import (
+    Delivery,
+    Owner,
+    RunId,
+    RunUid,
+    Webhook,
+    WebhookEvent,
+)
 from kernel_gateway.store.values import AppendRecords, StoredRun, Write
 
 if TYPE_CHECKING:
@@ -64,6 +71,7 @@ def a_run(
         run_id=RunId(name),
         owner=ME,
         session="kernel-1",
+        kernel_id="kernel-1",
         kernel_name="python3",
         generation=1,
         digest="sha256:00",
@@ -99,6 +107,34 @@ def texts(first: int, last: int) -> list[Record]:
 
 def a_blob(artifact: str = "1-0", data: bytes = b"\x00big") -> Blob:
     return Blob(artifact=artifact, mime="image/png", digest="sha256:00", data=data)
+
+
+def part(data: bytes, offset: int, artifact: str = "1-0") -> Blob:
+    return replace(a_blob(artifact, data), offset=offset)
+
+
+def an_artifact(name: str = "a/b.csv", **fields: Any) -> Artifact:
+    artifact = Artifact(
+        id="a1", name=name, kind=ArtifactKind.FILE, mime="text/csv", size=7, digest="sha256:00"
+    )
+    return replace(artifact, **fields)
+
+
+def a_webhook(**fields: Any) -> Webhook:
+    webhook = Webhook(
+        url="https://example.org/hook?a=b",
+        events=(WebhookEvent.START, WebhookEvent.COMPLETED),
+        secret="hush",
+        trace=(("traceparent", "00-0af7-b7ad-01"), ("tracestate", "")),
+    )
+    return replace(webhook, **fields)
+
+
+def a_delivery(number: int = 1, **fields: Any) -> Delivery:
+    delivery = Delivery(
+        id=f"d{number}", attempt=2, status=None, at=9.25, first=Seq(1), last=Seq(3), error="refused"
+    )
+    return replace(delivery, **fields)
 
 
 class Gatherer:

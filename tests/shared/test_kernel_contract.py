@@ -5,6 +5,7 @@ What only one of them can show is in tests/fake and tests/kernel.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,9 @@ from kernel_gateway.errors import KernelSpecNotFound
 from kernel_gateway.kernels.fake import FakeLauncher
 from kernel_gateway.kernels.kernel import Generation, KernelExit
 from kernel_gateway.kernels.local import LocalLauncher
+from kernel_gateway.kernels.pool import WarmLauncher
 from kernel_gateway.messaging.facts import (
+    SUBSHELLS,
     Busy,
     Display,
     DisplayUpdate,
@@ -34,24 +37,37 @@ from kernel_gateway.messaging.message import (
     kernel_info_request,
 )
 from kernel_gateway.messaging.raw import RawMessage
-from tests.shared.kernels import Bench, Python, Script
+from tests.shared.kernels import HANG_LIMIT_S, Bench, Python, Script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 # ipykernel 7.4 hangs for 10 s in about every fifth shutdown: its control thread flushes stdout
 # while its iopub thread has ended already.
 GRACE_S = 0.5
 
 
-@pytest.fixture(params=["fake", "real"])
-async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+@pytest.fixture(params=["fake", "warm", "real"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     if request.param == "fake":
         bench = Bench(FakeLauncher(), Script())
+    elif request.param == "warm":
+        bench = Bench(await _a_pool(tmp_path / "warm"), Script())
     else:
         bench = Bench(LocalLauncher(), Python())
     yield bench
     await bench.launcher.close()
+
+
+async def _a_pool(folder: Path) -> WarmLauncher:
+    """With more than any test takes."""
+    pool = WarmLauncher(FakeLauncher(), {"python3": 2}, folder=folder)
+    await pool.start()
+    async with asyncio.timeout(HANG_LIMIT_S):
+        while pool.ready() != {"python3": 2}:  # noqa: ASYNC110 - a turn of the loop is all it takes
+            await asyncio.sleep(0)
+    return pool
 
 
 async def test_it_tells_once_that_it_is_ready_and_nothing_of_how_that_was_found(
@@ -315,6 +331,79 @@ async def test_a_message_of_a_client_that_comes_while_it_starts_is_kept(bench: B
     started.kernel.send(of_a_client(execute_request(MsgId("own"), code, allow_stdin=False)))
     await started.recorder.ended(MsgId("own"))
     assert started.recorder.stdout(MsgId("own")) == "early\n"
+    await started.kernel.kill()
+
+
+async def test_its_artifact_folder_is_made_and_told_to_its_code(
+    bench: Bench, tmp_path: Path
+) -> None:
+    folder = tmp_path / "artifacts" / "mine"
+    started = await bench.ready(artifact_dir=folder)
+    assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
+    await started.run(bench.dialect.saves("plots/a.txt", "hello"))
+    assert (folder / "plots" / "a.txt").read_text() == "hello"
+    await started.kernel.kill()
+    await started.kernel.wait_dead()
+    assert (folder / "plots" / "a.txt").read_text() == "hello"
+
+
+async def test_an_artifact_folder_that_cannot_be_made_is_named(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    started = bench.launch(artifact_dir=tmp_path / "file" / "mine")
+    exit_ = await started.recorder.dead()
+    assert exit_.start_fault is not None
+    assert exit_.start_fault.startswith(f"The artifact folder {tmp_path}/file/mine cannot be made:")
+    assert started.recorder.told == [exit_]
+
+
+async def test_what_its_process_prints_itself_is_kept_also_after_its_death(bench: Bench) -> None:
+    started = await bench.ready()
+    msg_id = await started.run(bench.dialect.prints_setup("loading"))
+    await started.kernel.kill()
+    exit_ = await started.kernel.wait_dead()
+    output = started.kernel.output()
+    assert output.text.endswith("loading\n")
+    assert (output.dropped, exit_.stderr_tail) == (0, output.text)
+    assert started.recorder.stdout(msg_id) == ""
+
+
+async def test_it_is_alive_until_its_process_is_gone(bench: Bench) -> None:
+    started = await bench.ready()
+    assert started.kernel.alive
+    await started.kernel.kill()
+    await started.kernel.wait_dead()
+    assert not started.kernel.alive
+
+
+async def test_a_subshell_evaluates_beside_the_cell_that_runs(bench: Bench) -> None:
+    started = await bench.ready()
+    assert SUBSHELLS in (await started.recorder.ready()).features
+    await started.run(bench.dialect.names("loaded"))
+    msg_id = started.send(bench.dialect.sleeps())
+    await started.printed(msg_id, "sleeping")
+    subshell_id = await started.subshell()
+    value = await started.value("loaded", subshell_id)
+    assert isinstance(value, dict)
+    assert (value["status"], value["data"]) == ("ok", {"text/plain": "True"})
+    fault = await started.value("missing", subshell_id)
+    assert isinstance(fault, dict)
+    assert (fault["status"], fault["ename"]) == ("error", "NameError")
+    assert fault["evalue"] == "name 'missing' is not defined"
+    assert not [f for f in started.recorder.facts(msg_id) if isinstance(f, Replied)]
+    await started.kernel.kill()
+
+
+async def test_an_interrupt_hits_the_cell_and_not_the_subshell(bench: Bench) -> None:
+    started = await bench.ready()
+    msg_id = started.send(bench.dialect.sleeps())
+    await started.printed(msg_id, "sleeping")
+    subshell_id = await started.subshell()
+    await started.value("missing", subshell_id)
+    await started.kernel.interrupt()
+    assert (await started.recorder.ended(msg_id)).ename == "KeyboardInterrupt"
+    await started.value("missing", subshell_id)
     await started.kernel.kill()
 
 

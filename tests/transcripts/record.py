@@ -256,6 +256,18 @@ def big_print(kernel: Recorder) -> None:
     kernel.until_end("m1")
 
 
+def metrics(kernel: Recorder) -> None:
+    kernel.execute(
+        "m1",
+        "from kernel_gateway.scope import current_run\n"
+        "run = current_run()\nrun.metric('loss', float('nan'))\n"
+        "for step in range(3):\n    run.metric('step', 1, 'increment')\n"
+        "    run.metric('train.loss', 1 / (1 + step), 'append')\n"
+        "run.metric('loss', 0.5)\nrun.log('done')",
+    )
+    kernel.until_end("m1")
+
+
 CASES = (
     ok,
     error,
@@ -270,6 +282,7 @@ CASES = (
     died,
     restarted,
     big_print,
+    metrics,
 )
 
 

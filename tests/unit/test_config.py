@@ -25,12 +25,17 @@ from kernel_gateway.web.settings import (
     TlsSettings,
     WebSettings,
 )
+from kernel_gateway.webhooks.settings import WebhookSettings
 
 _OF_CHANNELS = {"absence_s", "absent_clients", "max_cells", "max_clients", "spool_bytes"}
 
 #: Settings, the class whose traits they come from, and what comes from elsewhere.
 PAIRS: list[tuple[type[Any], type[Configurable], set[str]]] = [
-    (WebSettings, config.Web, {"backendai", "channels", "origins", "owner", "show_token", "tls"}),
+    (
+        WebSettings,
+        config.Web,
+        {"backendai", "channels", "limits", "origins", "owner", "show_token", "tls"},
+    ),
     (OriginSettings, config.Web, set()),
     (TlsSettings, config.Web, set()),
     (BackendAISettings, config.BackendAI, set()),
@@ -39,11 +44,15 @@ PAIRS: list[tuple[type[Any], type[Configurable], set[str]]] = [
     (
         EngineSettings,
         config.Runs,
-        {"languages", "images", "log", "sessions_dir", "culling", *_OF_CHANNELS},
+        {
+            *("artifacts_dir", "culling", "images", "languages", "log", "sessions_dir", "webhooks"),
+            *_OF_CHANNELS,
+        },
     ),
     (CullingSettings, config.Culling, set()),
     (LogLimits, config.Runs, set()),
     (StoreSettings, config.Store, {"folder"}),
+    (WebhookSettings, config.Webhooks, set()),
 ]
 
 
@@ -93,9 +102,16 @@ def test_defaults_are_those_of_the_packages(tmp_path: Path) -> None:
     assert settings.engine == EngineSettings()
     assert settings.store == StoreSettings(folder=tmp_path)
     made = settings.web
-    assert made == WebSettings(token=made.token, show_token=True)
+    assert made == WebSettings(token=made.token, show_token=True, limits=made.limits)
     assert settings.data_dir == tmp_path
     assert settings.drain_s == 30.0
+
+
+def test_callers_are_told_the_limits_in_force() -> None:
+    told = read("Runs.line_bytes = 2048").web.limits
+    assert 2048 == told["line_bytes"]
+    assert 6 * 2**20 == told["inline_bytes"]
+    assert 1000 == told["queue"]
 
 
 def test_values_reach_their_settings(tmp_path: Path) -> None:

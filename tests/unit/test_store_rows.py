@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping  # noqa: TC003 - for `get_type_hints`
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
@@ -10,15 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.runs import plan, records, view
 from kernel_gateway.runs.plan import Mode, RunPlan, StepPlan
-from kernel_gateway.runs.records import Body, Dropped, LogText, Output, Reason, Record, Seq, Spilled
+from kernel_gateway.runs.records import (
+    Artifact,
+    Body,
+    Dropped,
+    LogText,
+    Output,
+    Reason,
+    Record,
+    Seq,
+    Spilled,
+)
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.runs.view import RunView
+from kernel_gateway.service import Delivery, Webhook
 from kernel_gateway.store import rows, shapes
 from kernel_gateway.store.tables import records as records_table
 from kernel_gateway.store.values import StoredKey
-from tests.shared.store import ME, a_run, text
+from tests.shared.store import ME, a_run, a_webhook, text
 
 # Everything an UTF-8 text may hold: no lone surrogate, but U+0000 and the line separators.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -35,16 +48,17 @@ st.register_type_strategy(float, NUMBER)
 
 def values_of(kind: type[Any]) -> st.SearchStrategy[Any]:
     """Every field drawn by its type, those with a default too; bundles are JSON objects."""
-    hints = get_type_hints(kind, localns={"Reason": Reason, "RunState": RunState})
+    hints = get_type_hints(kind, localns=shapes.NAMES)
     drawn = {item.name: st.from_type(hints[item.name]) for item in fields(kind)}
-    for name in {"data", "metadata"} & set(drawn):
+    for name in {"data", "metadata", "metrics"} & set(drawn):
         drawn[name] = st.dictionaries(TEXT, JSON, max_size=3)
     if "spilled" in drawn:
         drawn["spilled"] = st.none() | st.dictionaries(TEXT, st.from_type(Spilled), max_size=2)
     return st.builds(kind, **drawn)
 
 
-for inner in (plan.StepPlan, plan.Limits, view.StepView, Reason, Spilled):
+st.register_type_strategy(shapes.AnyJson, JSON)
+for inner in (plan.StepPlan, plan.Limits, view.StepView, Reason, Spilled, Artifact):
     st.register_type_strategy(inner, values_of(inner))
 
 
@@ -65,6 +79,13 @@ def test_a_view_comes_back_as_it_was(value: RunView) -> None:
     again = rows.view_of(rows.view_bytes(value))
     assert value == again
     assert type(value.state) is type(again.state)
+
+
+@pytest.mark.parametrize("kind", [Artifact, Delivery, Webhook])
+@given(data=st.data())
+def test_what_hangs_on_a_run_comes_back_as_it_was(kind: type[Any], data: st.DataObject) -> None:
+    value = data.draw(values_of(kind))
+    assert value == shapes.load(kind, strict(encode(shapes.dump(value))))
 
 
 @pytest.mark.parametrize("body", records.BODIES.values(), ids=records.BODIES)
@@ -141,7 +162,17 @@ class Either:
     value: int | str
 
 
-@pytest.mark.parametrize("value", [Odd({1}), Either(1)])
+@dataclass(frozen=True)
+class Numbered:
+    value: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Inner:
+    value: Mapping[str, set[int]]
+
+
+@pytest.mark.parametrize("value", [Odd({1}), Either(1), Numbered({1: ""}), Inner({})])
 def test_a_field_of_a_kind_that_is_not_known_is_never_stored_wrongly(value: object) -> None:
     with pytest.raises(TypeError, match="no way to store"):
         shapes.dump(value)
@@ -159,6 +190,33 @@ def test_tuples_keep_their_length_and_kind(perhaps: tuple[int, ...] | None) -> N
     assert value == shapes.load(Fixed, shapes.dump(value))
 
 
+@dataclass(frozen=True)
+class Mapped:
+    by_name: Mapping[str, tuple[RunState, ...]]
+
+
+def test_mappings_keep_what_they_hold_and_its_kind() -> None:
+    value = Mapped({"": (RunState.QUEUED,), "b": ()})
+    again = shapes.load(Mapped, shapes.dump(value))
+    assert value == again
+    assert RunState is type(again.by_name[""][0])
+
+
+def test_labels_are_asked_for_once_each_and_those_with_a_value_first() -> None:
+    asked = [("b", None), ("a", "1"), ("b", None), ("b", "\ud800"), ("a", "1")]
+    assert (
+        (True, True, False),
+        {"name0": "a", "value0": "1", "name1": "b", "value1": "\ufffd", "name2": "b"},
+    ) == rows.label_parameters(asked)
+    assert ((), {}) == rows.label_parameters(())
+
+
+def test_labels_that_become_the_same_are_one() -> None:
+    run = a_run("a", labels={chr(lone): hex(lone) for lone in (0xD800, 0xDFFF)})
+    assert [("\ufffd", "0xdfff")] == [(row["name"], row["value"]) for row in rows.label_rows(run)]
+    assert {"\ufffd": "0xdfff"} == strict(rows.plan_parameters(run)["labels"])
+
+
 def test_sizes_follow_the_text_and_need_no_encoding() -> None:
     assert 6 == rows.size_of(text(1, "\u00e4bcdef"))
     image = Output(index=0, output_type="display_data", data={"image/png": "x" * 999}, metadata={})
@@ -170,6 +228,7 @@ def test_sizes_follow_the_text_and_need_no_encoding() -> None:
 def test_a_secret_is_in_no_repr() -> None:
     key = StoredKey(access_key="AK", secret="hush", owner=ME, created_at=0.0, revoked_at=None)
     assert "hush" not in repr(key)
+    assert "hush" not in repr(a_run(webhook=a_webhook(secret="hush")))
 
 
 def test_a_log_text_needs_no_json() -> None:

@@ -14,7 +14,8 @@ from tornado.iostream import StreamClosedError
 
 from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.web.backendai import render, schemas
-from kernel_gateway.web.backendai.handler import BackendAIHandler, close_iterator
+from kernel_gateway.web.backendai.handler import BackendAIHandler
+from kernel_gateway.web.handler import close_iterator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping

@@ -25,7 +25,7 @@ from kernel_gateway.web.backendai.problems import problem_of
 from kernel_gateway.web.handler import Handler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Mapping
 
     from tornado.web import HTTPError
 
@@ -201,10 +201,3 @@ class Unknown(BackendAIHandler):
         raise RouteNotFound("There is nothing at this address.")
 
     on_post = on_put = on_patch = on_delete = on_head = on_options = on_get
-
-
-async def close_iterator(iterator: AsyncIterator[object]) -> None:
-    """One that was not read to its end may still hold something."""
-    close = getattr(iterator, "aclose", None)
-    if close is not None:
-        await close()

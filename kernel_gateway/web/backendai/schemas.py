@@ -10,8 +10,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-
 from kernel_gateway.errors import BadJson, InvalidField
 from kernel_gateway.service import (
     BatchCommands,
@@ -36,10 +34,6 @@ _TEXT = {"type": ["string", "null"], "format": "text"}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{2,62}[A-Za-z0-9_]")
 
 
-def _validator(schema: Schema) -> Draft202012Validator:
-    return Draft202012Validator(schema, format_checker=schemas.FORMATS)
-
-
 # -- sessions -----------------------------------------------------------------------------------
 
 SESSION: Schema = {
@@ -60,6 +54,7 @@ SESSION: Schema = {
             "properties": {
                 "environ": {
                     "type": ["object", "null"],
+                    "maxProperties": schemas.MAX_VARIABLES,
                     "additionalProperties": {"type": "string", "format": "text"},
                     "propertyNames": {"format": "env-name"},
                 }
@@ -67,7 +62,7 @@ SESSION: Schema = {
         },
     },
 }
-_session = _validator(SESSION)
+_session = schemas.validator_of(SESSION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +134,8 @@ def _execute_schema(modes: Sequence[ExecuteMode], *required: str) -> Schema:
     }
 
 
-_execute = _validator(_execute_schema(list(ExecuteMode), "runId"))
-_first_frame = _validator(_execute_schema([ExecuteMode.QUERY, ExecuteMode.BATCH]))
+_execute = schemas.validator_of(_execute_schema(list(ExecuteMode), "runId"))
+_first_frame = schemas.validator_of(_execute_schema([ExecuteMode.QUERY, ExecuteMode.BATCH]))
 
 
 def execute_call(session_id: str, body: Mapping[str, Any], *, max_code_bytes: int) -> ExecuteCall:
@@ -195,7 +190,7 @@ COMPLETE: Schema = {
         "options": {"type": ["object", "null"], "properties": {"post": _TEXT}},
     },
 }
-_complete = _validator(COMPLETE)
+_complete = schemas.validator_of(COMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +224,8 @@ DOWNLOAD: Schema = {
         }
     },
 }
-_list = _validator(LIST)
-_download = _validator(DOWNLOAD)
+_list = schemas.validator_of(LIST)
+_download = schemas.validator_of(DOWNLOAD)
 
 
 def listed_path(body: Mapping[str, Any], query: Mapping[str, Sequence[bytes]]) -> str:
@@ -272,7 +267,7 @@ EVENTS: Schema = {
         "owner_access_key": {"type": "string"},
     },
 }
-_events = _validator(EVENTS)
+_events = schemas.validator_of(EVENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +298,7 @@ GRAPHQL: Schema = {
         "operationName": _TEXT,
     },
 }
-_graphql = _validator(GRAPHQL)
+_graphql = schemas.validator_of(GRAPHQL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,49 +1,81 @@
-"""`/api/runs`: which runs there are, how each stands, its input and its cancellation."""
+"""`/api/runs`: runs are created and listed; how each stands, its input, its cancel and its end."""
 
 from __future__ import annotations
 
+import zlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from kernel_gateway.runs.state import RunState
-from kernel_gateway.web import render, schemas
-from kernel_gateway.web.handler import Handler
+from kernel_gateway.web import headers, schemas
+from kernel_gateway.web.runs.creation import run_request
+from kernel_gateway.web.runs.reading import RunHandler
+from kernel_gateway.web.settings import MAX_WAIT_S
 
 if TYPE_CHECKING:
     from kernel_gateway.messaging.strict_json import Json
-    from kernel_gateway.service import RunInfo
+    from kernel_gateway.service import RunId, RunInfo
 
 
-class Runs(Handler):
+class Creation(RunHandler):
+    """What creates runs: by their own ID, or by the one of the address."""
+
+    async def create(self, run_id: RunId | None = None) -> None:
+        request = self.request.headers
+        most = self.door.settings.max_code_bytes
+        asked = schemas.new_run(self.body(), run_id=run_id, max_code_bytes=most)
+        trace = headers.trace_context(request)
+        wanted = await run_request(asked, trace, max_code_bytes=most)
+        info = await self.held(self.service.submit(self.owner, wanted))
+        created = info.created
+        wait_s = headers.preferred_wait(request.get("Prefer", ""))
+        if wait_s is not None:
+            wait_s = min(wait_s, MAX_WAIT_S)
+            self.set_header("Preference-Applied", f"wait={wait_s}")
+            async with self.reader(info):
+                info = await self.ended(info, wait_s)
+        model = await self.full_model(info)
+        self.set_header("Location", f"{self.door.settings.base_url}/api/runs/{info.uid}")
+        self.answer(model, HTTPStatus.CREATED if created else HTTPStatus.OK)
+
+
+class Runs(Creation):
     async def on_get(self) -> None:
         query = schemas.run_query(self.request.query_arguments)
         page = await self.held(self.service.runs(self.owner, query))
-        base = self.door.settings.base_url
-        items: list[Json] = [render.run_json(info, base) for info in page.runs]
+        items: list[Json] = [self.model(info) for info in page.runs]
         self.answer({"items": items, "next": None if page.next is None else str(page.next)})
 
-
-class RunHandler(Handler):
-    """A route of one run, which its path names by run ID or uid."""
-
-    async def named_run(self, segment: str) -> RunInfo:
-        return await self.service.run(self.owner, schemas.run_id(segment), self.named_kernel())
-
-    def named_kernel(self) -> str | None:
-        """Of `?kernel=`, which settles a run ID that several kernels have."""
-        return schemas.page_query(self.request.query_arguments).kernel_id
+    async def on_post(self) -> None:
+        await self.create()
 
 
-class Run(RunHandler):
+class Run(Creation):
     async def on_get(self, segment: str) -> None:
         info = await self.named_run(segment)
-        # The place in the queue is the one thing that changes without a record.
-        self.set_header("ETag", f'"{info.uid}.{info.log_next}.{info.queue_position}"')
+        wanted = schemas.page_query(self.request.query_arguments)
+        self.set_header("ETag", _etag(info, outputs=wanted.outputs))
         self.set_header("Cache-Control", "no-cache")
         if self.check_etag_header():
             self.set_status(HTTPStatus.NOT_MODIFIED)
             return
-        self.answer(render.run_json(info, self.door.settings.base_url))
+        self.answer(await self.full_model(info) if wanted.outputs else self.model(info))
+
+    async def on_put(self, segment: str) -> None:
+        await self.create(schemas.run_id(segment))
+
+    async def on_delete(self, segment: str) -> None:
+        run_id = schemas.run_id(segment)
+        await self.service.delete_run(self.owner, run_id, self.named_kernel())
+        self.set_status(HTTPStatus.NO_CONTENT)
+
+
+def _etag(info: RunInfo, *, outputs: bool) -> str:
+    """The outputs change with the log. The rest may change sooner: what has happened is told
+    before its record is stored, which can take until the end of a step."""
+    told = zlib.crc32(repr(info).encode())
+    shape = "full" if outputs else "bare"
+    return f'"{info.uid}.{info.log_next}.{told:x}.{shape}"'
 
 
 class Input(RunHandler):
@@ -70,8 +102,7 @@ class Cancel(RunHandler):
             kernel_id=self.named_kernel(),
         )
         over = info.view.state is RunState.FINISHED
-        model = render.run_json(info, self.door.settings.base_url)
-        self.answer(model, HTTPStatus.OK if over else HTTPStatus.ACCEPTED)
+        self.answer(self.model(info), HTTPStatus.OK if over else HTTPStatus.ACCEPTED)
 
 
 ROUTES = [

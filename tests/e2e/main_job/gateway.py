@@ -27,7 +27,7 @@ from tests.shared.http import Response
 from tests.shared.told import Told
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
 COMMAND = Path(sys.executable).with_name("kernel-gateway")
 TOKEN = "a-token-of-the-tests"
@@ -50,7 +50,7 @@ def start(data_dir: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [COMMAND, "serve", "--port=0", f"--data-dir={data_dir}", *options],
         cwd=data_dir.parent,
-        env={**os.environ, **_own_folders(data_dir.parent), "KERNEL_GATEWAY_TOKEN": TOKEN},
+        env=_environment(data_dir.parent),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -160,10 +160,13 @@ class Server:
             self._told.notify_all()
 
 
-def _own_folders(folder: Path) -> dict[str, str]:
-    """Nothing of the user who runs the tests has a say."""
+def _environment(folder: Path) -> dict[str, str]:
+    """Nothing of the user who runs the tests has a say, nor has pytest: ipykernel would not relay
+    what bytes are written to its descriptors."""
     names = ("JUPYTER_CONFIG_DIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR")
-    return {name: str(folder / name.lower()) for name in names}
+    own_folders = {name: str(folder / name.lower()) for name in names}
+    ours = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return {**ours, **own_folders, "KERNEL_GATEWAY_TOKEN": TOKEN}
 
 
 @contextmanager
@@ -228,14 +231,20 @@ class Client:
         self._http.close()
 
     async def call(
-        self, verb: str, path: str, value: Any = None, *, body: bytes | None = None
+        self,
+        verb: str,
+        path: str,
+        value: Any = None,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """`value` is sent as JSON, `body` as it stands."""
+        """`value` is sent as JSON, `body` as it stands; headers beside or instead of ours."""
         answer = await self._http.fetch(
             f"{self._url}{path}",
             method=verb,
             body=json.dumps(value).encode() if value is not None else body,
-            headers={"Authorization": f"token {TOKEN}", **JSON},
+            headers={"Authorization": f"token {TOKEN}", **JSON, **(headers or {})},
             raise_error=False,
             allow_nonstandard_methods=True,
             request_timeout=HANG_LIMIT_S,

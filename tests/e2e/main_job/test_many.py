@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e.main_job.gateway import Gate, calling, console
 
 if TYPE_CHECKING:
@@ -12,12 +14,13 @@ if TYPE_CHECKING:
 
     from tests.e2e.main_job.gateway import Client, Kernel, Server
 
-RUNS = 1000
+RUNS = 3000
 EACH = 60
 CYCLES = 20
 
 
-async def test_1_000_sequential_runs_are_all_served(kernel: Kernel) -> None:
+@pytest.mark.slow
+async def test_3_000_sequential_runs_are_all_served(kernel: Kernel) -> None:
     for number in range(RUNS):
         answer = await kernel.execute(mode="query", code=f"print({number})", runId=f"run {number}")
         assert 200 == answer.status, answer.body

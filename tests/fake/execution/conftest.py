@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import heapq
 import itertools
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from kernel_gateway.kernels.fake import FakeBehaviour, FakeKernel, FakeLauncher
 from kernel_gateway.messaging.message import MsgId, execute_request
 from kernel_gateway.messaging.raw import RawMessage
 from kernel_gateway.runs.events import Instant
+from kernel_gateway.runs.plan import Mode, RunPlan, StepPlan
 from kernel_gateway.service import (
     Answer,
     BatchCommands,
@@ -28,6 +30,8 @@ from kernel_gateway.service import (
     Owner,
     Parting,
     RunId,
+    RunInfo,
+    RunRequest,
     SessionRequest,
     SessionView,
 )
@@ -37,6 +41,8 @@ from kernel_gateway.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from kernel_gateway.runs.records import Record
 
 ME = Owner("me")
 HANG_LIMIT_S = 10.0
@@ -170,6 +176,36 @@ class Bench:
             while what not in repr((await self.service.log(ME, run_id)).records):
                 await asyncio.sleep(0)
 
+    async def submit(
+        self, *codes: str, run_id: str | None = None, owner: Owner = ME, **more: Any
+    ) -> RunInfo:
+        """On a kernel of its own, unless `kernel_id` or `session` is given."""
+        fields = {one.name for one in dataclasses.fields(RunRequest)}
+        plan = RunPlan(
+            mode=Mode.NOTEBOOK,
+            steps=tuple(StepPlan(code=code) for code in codes),
+            **{name: value for name, value in more.items() if name not in fields},
+        )
+        request = RunRequest(
+            plan=plan,
+            run_id=None if run_id is None else RunId(run_id),
+            **{name: value for name, value in more.items() if name in fields},
+        )
+        async with asyncio.timeout(HANG_LIMIT_S):
+            return await self.service.submit(owner, request)
+
+    async def over(self, run_id: str, owner: Owner = ME) -> RunInfo:
+        """When it is."""
+        async with asyncio.timeout(HANG_LIMIT_S):
+            while True:
+                info = await self.service.run(owner, run_id)
+                if info.view.state == "finished":
+                    return info
+                await asyncio.sleep(0)
+
+    async def records(self, run_id: str, owner: Owner = ME) -> list[Record]:
+        return list((await self.service.log(owner, run_id, limit=10_000)).records)
+
     async def _state(self, run_id: str) -> str | None:
         with contextlib.suppress(RunNotFound):  # its creation is not stored yet
             return (await self.service.run(ME, run_id)).view.state
@@ -217,7 +253,7 @@ def gate() -> asyncio.Event:
 
 @pytest.fixture
 def engine_settings(tmp_path: Path) -> EngineSettings:
-    return EngineSettings(sessions_dir=tmp_path / "sessions")
+    return EngineSettings(sessions_dir=tmp_path / "sessions", artifacts_dir=tmp_path / "artifacts")
 
 
 @pytest.fixture

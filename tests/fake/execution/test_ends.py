@@ -125,7 +125,7 @@ class TestAKernelThatOwesTheReply:
         await bench.until_state("r", "running")
         await bench.service.cancel(ME, "r")
         ending = asyncio.ensure_future(bench.ended(kernel, "r"))
-        await bench.until(lambda: bench.kernel._cell is None)
+        await bench.until(lambda: bench.kernel._main.cell is None)
         bench.clock.advance(0.1)
         assert "finished" == (await ending).status
         assert "cancelled" == (await end_of(bench, "r"))[0]

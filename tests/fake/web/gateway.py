@@ -18,13 +18,17 @@ from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
 from kernel_gateway.web.application import make_application
 from kernel_gateway.web.handler import Calls
+from kernel_gateway.web.render import record_json
 from kernel_gateway.web.server import Server
 from kernel_gateway.web.settings import WebSettings
+from tests.fake.web.described import faults
 from tests.shared.http import Response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
+
+    from kernel_gateway.webhooks.sender import Sender
 
 TOKEN = "s3cret-tökén"
 JSON = {"Content-Type": "application/json"}
@@ -78,13 +82,18 @@ class Gateway:
             allow_nonstandard_methods=True,
             request_timeout=30,
         )
-        return Response(answer.code, answer.headers, answer.body or b"")
+        response = Response(answer.code, answer.headers, answer.body or b"")
+        assert [] == faults(verb, path, response), response.body
+        return response
 
     async def get(self, path: str, **more: Any) -> Response:
         return await self.call("GET", path, **more)
 
     async def post(self, path: str, value: Any = None, **more: Any) -> Response:
         return await self.call("POST", path, value, **more)
+
+    async def put(self, path: str, value: Any = None, **more: Any) -> Response:
+        return await self.call("PUT", path, value, **more)
 
     async def delete(self, path: str, **more: Any) -> Response:
         return await self.call("DELETE", path, **more)
@@ -102,6 +111,13 @@ class Gateway:
         """The result object of a call that must succeed."""
         answer = await self.execute(kernel_id, mode="query", code=code, **more)
         assert answer.status == 200, answer.body
+        return answer.json
+
+    async def run(self, code: str, *, wait: int = 30, **more: Any) -> Any:
+        """One that is created, waited for, and given as it then stands."""
+        body = {"mode": "query", "code": code, **more}
+        answer = await self.post("/api/runs", body, headers={"Prefer": f"wait={wait}"})
+        assert answer.status == 201, answer.body
         return answer.json
 
     async def raw(self, data: bytes) -> bytes:
@@ -139,14 +155,18 @@ async def running_gateway(
     folder: Path,
     settings: WebSettings | None = None,
     launcher: FakeLauncher | None = None,
+    *,
+    sender: Sender | None = None,
     **limits: Any,
 ) -> AsyncIterator[Gateway]:
     """`limits`: of the engine."""
     settings = settings or WebSettings(token=TOKEN, port=0)
     store = await Store.open(StoreSettings(folder=folder))
     launcher = launcher or FakeLauncher()
-    engine = EngineSettings(sessions_dir=folder / "sessions", **limits)
-    service = LocalService(launcher, store, engine)
+    engine = EngineSettings(
+        sessions_dir=folder / "sessions", artifacts_dir=folder / "artifacts", **limits
+    )
+    service = LocalService(launcher, store, engine, sender=sender, render=record_json)
     await service.start()
     server = await asyncio.to_thread(Server, settings)
     application = make_application(service, settings, version="1.2.3", calls=Calls(), keys=service)

@@ -41,7 +41,7 @@ async def test_backend_ai_is_below_it_too(below: Gateway) -> None:
 
 
 async def test_who_asks_whether_we_live_need_not_know_it(below: Gateway) -> None:
-    for path in ("/healthz", "/user/a.b/healthz"):
+    for path in ("/healthz", "/user/a.b/healthz", "/readyz", "/user/a.b/readyz"):
         assert 200 == (await below.get(path)).status
         assert 401 == (await below.get(path, token=None)).status
 
@@ -51,12 +51,18 @@ async def test_what_is_linked_carries_it(below: Gateway) -> None:
     kernel = f"/user/a.b/api/kernels/{created.json['id']}"
     assert kernel == created.headers["Location"]
     executed = await below.post(f"{kernel}/execute", {"mode": "query", "code": "print 1"})
-    run = (await below.get(f"/user/a.b/api/runs/{executed.json['runId']}")).json
+    run = (await below.get(f"/user/a.b/api/runs/{executed.json['runId']}?outputs=false")).json
     for link in run["links"].values():
         assert link.startswith("/user/a.b/api/runs/")
     assert run["uid"] == (await below.get(run["links"]["self"])).json["uid"]
     listed = (await below.get("/user/a.b/api/runs")).json["items"]
     assert [run["links"]] == [one["links"] for one in listed]
+    records = (await below.get(run["links"]["records"])).json["items"]
+    assert run == records[-1]["run"]
+    body = {"mode": "query", "code": "print 1"}
+    made = await below.put("/user/a.b/api/runs/r", body, headers={"Prefer": "wait=30"})
+    assert made.json["links"]["self"] == made.headers["Location"]
+    assert 200 == (await below.get(made.headers["Location"])).status
 
 
 async def test_errors_keep_their_shapes(below: Gateway) -> None:

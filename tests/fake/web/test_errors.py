@@ -23,6 +23,9 @@ JUPYTER = [
     ("POST", "/api/kernels/none/interrupt"),
     ("POST", "/api/kernels/none/restart"),
     ("GET", "/api/kernels/none/sub/route"),
+    ("GET", "/api/kernels/none/health"),
+    ("PUT", "/api/kernels/none/health"),
+    ("GET", "/api/kernels/none/output"),
     ("GET", "/api/kernelspecs"),
     ("GET", "/api/kernelspecs/none"),
     ("GET", "/api/kernelspecs/none/sub"),
@@ -34,19 +37,41 @@ JUPYTER = [
 ]
 OURS = [
     ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/api/limits"),
     ("POST", "/api/kernels/none/execute"),
+    ("GET", "/api/runs"),
+    ("POST", "/api/runs"),
     ("GET", "/api/runs/none"),
+    ("PUT", "/api/runs/none"),
+    ("DELETE", "/api/runs/none"),
     ("GET", "/api/runs/none/log"),
     ("GET", "/api/runs/none/records"),
+    ("GET", "/api/runs/none/events"),
+    ("GET", "/api/runs/none/artifacts"),
+    ("GET", "/api/runs/none/artifacts/none"),
+    ("GET", "/api/runs/none/notebook"),
     ("POST", "/api/runs/none/input"),
     ("POST", "/api/runs/none/cancel"),
     ("GET", "/no/such/route"),
     ("POST", "/"),
 ]
 ALL = JUPYTER + OURS
-WITH_BODY = [("POST", "/api/kernels")] + [(v, p) for v, p in OURS if v == "POST" and p != "/"]
+WITH_BODY = [("POST", "/api/kernels"), ("PUT", "/api/kernels/none/health")] + [
+    (verb, path) for verb, path in OURS if verb in {"POST", "PUT"} and path != "/"
+]
 
-THERE = {"/api", "/api/kernels", "/api/kernelspecs", "/api/status", "/api/me", "/healthz"}
+THERE = {
+    "/api",
+    "/api/kernels",
+    "/api/kernelspecs",
+    "/api/status",
+    "/api/me",
+    "/api/limits",
+    "/api/runs",
+    "/healthz",
+    "/readyz",
+}
 
 CHANGING = [(verb, path) for verb, path in ALL if verb != "GET" and path != "/"]
 
@@ -167,10 +192,12 @@ async def test_no_answer_is_a_page_or_shared(gateway: Gateway, verb: str, path: 
 
 @pytest.mark.parametrize(("verb", "path"), ALL)
 async def test_what_does_not_exist_is_told_in_json(gateway: Gateway, verb: str, path: str) -> None:
-    answer = await gateway.call(verb, path, body=b"{}" if verb == "POST" else None, headers=JSON)
+    body = {"POST": b"{}", "PUT": b'{"expression": null}'}.get(verb)
+    answer = await gateway.call(verb, path, body=body, headers=JSON)
     if answer.status >= 400:
         check_shape(path, answer)
-    expected = {200, 201} if path in THERE else {404, 422}
+    there = path in THERE and (verb, path) != ("POST", "/api/runs")
+    expected = {200, 201} if there else {404, 422}
     assert answer.status in expected
 
 
@@ -181,9 +208,11 @@ async def test_a_wrong_verb_is_405_and_told_the_right_one(
     if path in ("/no/such/route", "/", "/kernelspecs/none") or "/sub" in path:
         return
     for wrong in ("PUT", "PATCH", "OPTIONS", "HEAD", "TRACE", "PREPARE"):
+        if (wrong, path) in ALL:
+            continue
         answer = await gateway.call(wrong, path)
         assert answer.status == 405, wrong
-        if wrong == "PUT":
+        if wrong == "PATCH":
             assert verb in answer.headers["Allow"].split(", ")
             assert answer.error["code"] == "method_not_allowed"
             check_shape(path, answer)
@@ -226,7 +255,7 @@ async def test_routes_of_runs_want_a_json_type(gateway: Gateway, verb: str, path
 
 @pytest.mark.parametrize("segment", ["%ff", "%ed%a0%80", "%00", "a%0ab", "x" * 256])
 async def test_a_run_id_that_cannot_be_is_422(gateway: Gateway, segment: str) -> None:
-    for rest in ("", "/log", "/records"):
+    for rest in ("", "/log", "/records", "/events", "/artifacts", "/artifacts/x", "/notebook"):
         answer = await gateway.get(f"/api/runs/{segment}{rest}")
         assert (answer.status, answer.error["field"]) == (422, "id")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,14 +18,18 @@ from kernel_gateway.service import (
     Answer,
     ConsoleItem,
     Cursor,
+    Delivery,
     KernelInfoView,
     KernelState,
     Mode,
     Owner,
+    Readiness,
     RunId,
     RunInfo,
     RunUid,
     Status,
+    WebhookEvent,
+    WebhookView,
 )
 from kernel_gateway.web import render
 from kernel_gateway.web.auth import host_name, redacted
@@ -86,7 +92,12 @@ def test_a_run_is_told_with_nulls_for_what_is_missing() -> None:
         (records.Cleared(wait=False), {"wait": False}),
         (
             records.Completed(outcome="ok", reason=Reason(code="done"), exit_code=0),
-            {"outcome": "ok", "reason": {"code": "done", "message": ""}, "exit_code": 0},
+            {
+                "outcome": "ok",
+                "reason": {"code": "done", "message": ""},
+                "exit_code": 0,
+                "run": render.run_json(INFO),
+            },
         ),
         (
             records.Output(
@@ -122,6 +133,77 @@ def test_a_record_is_its_body_with_its_place(body: records.Body, fields: object)
         "kind": body.kind,
     }
     assert told == fields
+
+
+ARTIFACT = records.Artifact(
+    id="3-0",
+    name="output 0 text/html",
+    kind=records.ArtifactKind.OVERSIZED,
+    mime="text/html",
+    size=9,
+    digest="sha256:00",
+    preview="<",
+)
+DELIVERY = Delivery(id="d", attempt=2, status=None, at=0.0, first=Seq(1), last=Seq(4), error="no")
+WEBHOOK = WebhookView(
+    url="https://a.example", events=(WebhookEvent.COMPLETED,), deliveries=(DELIVERY,)
+)
+
+
+def test_what_a_run_was_given_and_has_left_is_told() -> None:
+    run: Any = render.run_json(
+        replace(
+            INFO,
+            labels={"a": "b"},
+            context={"c": "d"},
+            artifacts=(ARTIFACT,),
+            webhook=WEBHOOK,
+            view=replace(VIEW, metrics={"loss": {"train": [1, 2]}}),
+        )
+    )
+    assert ({"a": "b"}, {"c": "d"}, 1) == (run["labels"], run["context"], run["attempt"])
+    assert {"loss": {"train": [1, 2]}} == run["metrics"]
+    assert [
+        {
+            "id": "3-0",
+            "name": "output 0 text/html",
+            "kind": "oversized",
+            "mime": "text/html",
+            "size": 9,
+            "digest": "sha256:00",
+            "preview": "<",
+        }
+    ] == run["artifacts"]
+    assert {
+        "url": "https://a.example",
+        "events": ["completed"],
+        "deliveries": [
+            {
+                "id": "d",
+                "attempt": 2,
+                "status": None,
+                "at": "1970-01-01T00:00:00.000000Z",
+                "first": 1,
+                "last": 4,
+                "error": "no",
+            }
+        ],
+    } == run["webhook"]
+
+
+@pytest.mark.parametrize(
+    ("draining", "fault", "told"),
+    [
+        (False, None, {"status": "ok", "ready": True}),
+        (True, "full", {"status": "draining", "ready": False, "message": "full"}),
+        (False, "full", {"status": "store_unavailable", "ready": False, "message": "full"}),
+    ],
+)
+def test_the_gateway_tells_whether_it_is_ready(
+    draining: bool, fault: str | None, told: dict[str, Any]
+) -> None:
+    readiness = Readiness(draining=draining, store_fault=fault, kernels=1, runs=2)
+    assert {**told, "kernels": 1, "runs": 2} == render.readiness_json(readiness)
 
 
 def test_an_answer_is_backend_ais_object() -> None:

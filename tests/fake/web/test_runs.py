@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fake.web.gateway import run_path
+from kernel_gateway.kernels.fake import FakeLauncher
+from kernel_gateway.web.runs import reading
+from tests.fake.web.gateway import run_path, running_gateway
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.fake.web.gateway import Gateway
 
 RUN_FIELDS = {
     "id", "uid", "owner", "mode", "kernel", "state", "outcome", "reason", "phase",
     "queue_position", "created_at", "started_at", "finished_at", "queue_time", "predict_time",
     "execution_count", "exit_code", "error", "input_request", "steps", "is_stream", "log",
-    "history", "links",
+    "history", "links", "labels", "context", "metrics", "artifacts", "attempt", "webhook",
 }  # fmt: skip
 
 
@@ -24,7 +28,7 @@ async def test_a_run_has_the_fields_of_the_contract(gateway: Gateway) -> None:
     kernel_id = await gateway.new_kernel()
     await gateway.query(kernel_id, "print x", runId="r")
     run = (await gateway.get("/api/runs/r")).json
-    assert set(run) == RUN_FIELDS
+    assert set(run) == {*RUN_FIELDS, "outputs"}
     assert run["kernel"] == {"id": kernel_id, "name": "python3", "generation": 1}
     assert (run["state"], run["outcome"], run["exit_code"]) == ("finished", "ok", 0)
     assert run["owner"] == "local"
@@ -42,8 +46,11 @@ async def test_links_lead_to_routes_that_exist(gateway: Gateway) -> None:
     links = (await gateway.get(f"/api/runs/{uid}")).json["links"]
     assert {link: (await gateway.get(path)).status for link, path in links.items()} == {
         "self": 200,
+        "events": 200,
         "log": 200,
         "records": 200,
+        "artifacts": 200,
+        "notebook": 200,
         "input": 405,
         "cancel": 405,
     }
@@ -65,11 +72,14 @@ async def test_an_id_in_two_sessions_is_settled_by_kernel_or_uid(gateway: Gatewa
     assert (answer.status, answer.error["code"]) == (409, "run_id_ambiguous")
     uids = answer.error["details"]["uids"]
     assert len(uids) == 2
-    for rest in ("", "/log", "/records"):
+    for rest in ("", "/log", "/records", "/events", "/artifacts", "/notebook"):
         assert (await gateway.get(f"/api/runs/{uids[0]}{rest}")).status == 200
         assert (await gateway.get(f"/api/runs/r{rest}?kernel={kernels[0]}")).status == 200
     assert (await gateway.post(f"/api/runs/r/cancel?kernel={kernels[1]}", {})).status == 200
     assert (await gateway.post("/api/runs/r/cancel", {})).status == 409
+    assert (await gateway.delete("/api/runs/r")).status == 409
+    assert (await gateway.delete(f"/api/runs/r?kernel={kernels[1]}")).status == 204
+    assert (await gateway.get("/api/runs/r")).status in {200, 409}
 
 
 async def test_an_etag_saves_reading_the_same_twice(gateway: Gateway) -> None:
@@ -81,6 +91,67 @@ async def test_an_etag_saves_reading_the_same_twice(gateway: Gateway) -> None:
     await gateway.post("/api/runs/r/input", {"value": "x"})
     await gateway.execute(kernel_id, mode="continue", runId="r")
     assert (await gateway.get("/api/runs/r", headers={"If-None-Match": tag})).status == 200
+    bare = await gateway.get("/api/runs/r?outputs=false")
+    whole = await gateway.get("/api/runs/r")
+    assert bare.headers["ETag"] != whole.headers["ETag"]
+
+
+async def test_an_etag_changes_with_the_state_before_its_record_is_stored(tmp_path: Path) -> None:
+    """What a run does at first is stored with what comes next: with the end of a long step."""
+    gate = asyncio.Event()
+    async with running_gateway(tmp_path, launcher=FakeLauncher(gate=gate)) as gateway:
+        kernel_id = await gateway.new_kernel()
+        await gateway.post("/api/runs", {"mode": "query", "code": "sleep", "kernel": kernel_id})
+        (run,) = (await gateway.get("/api/runs")).json["items"]
+        path = f"/api/runs/{run['uid']}?outputs=false"
+        before = await gateway.get(path)
+        assert "starting" == before.json["state"]
+        gate.set()
+        while "running" != (await gateway.get(path)).json["state"]:
+            await asyncio.sleep(0)
+        tag = before.headers["ETag"]
+        assert 200 == (await gateway.get(path, headers={"If-None-Match": tag})).status
+
+
+# -- outputs ---------------------------------------------------------------------------------------
+
+
+async def test_the_outputs_are_those_of_a_notebook(gateway: Gateway) -> None:
+    run = await gateway.run("print a\nprint b\nresult 5\nraise E x")
+    assert ["stream", "execute_result", "error"] == [out["output_type"] for out in run["outputs"]]
+    assert "a\nb\n" == run["outputs"][0]["text"]
+    told = await gateway.get(f"/api/runs/{run['uid']}")
+    assert run["outputs"] == told.json["outputs"]
+
+
+async def test_who_does_not_want_outputs_gets_none(gateway: Gateway) -> None:
+    uid = (await gateway.run("print a"))["uid"]
+    bare = (await gateway.get(f"/api/runs/{uid}?outputs=false")).json
+    assert RUN_FIELDS == set(bare)
+    bad = await gateway.get(f"/api/runs/{uid}?outputs=no")
+    assert (422, "outputs") == (bad.status, bad.error["field"])
+
+
+async def test_of_a_very_long_log_the_outputs_are_null(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "OUTPUTS_BYTES", 2)
+    assert None is (await gateway.run("print abc"))["outputs"]
+    assert [] != (await gateway.run("print a"))["outputs"]
+
+
+async def test_of_very_big_values_the_outputs_are_null(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SHOWN_BYTES", 100)
+    assert None is (await gateway.run(f"display text/html {'x' * 101}"))["outputs"]
+    assert None is (await gateway.run(f"raise E {'x' * 101}"))["outputs"]
+    assert [] != (await gateway.run("display text/html x"))["outputs"]
+
+
+async def test_outputs_are_folded_over_many_pages(gateway: Gateway) -> None:
+    run = await gateway.run("\n".join(f"result {n}" for n in range(250)))
+    assert 250 == len(run["outputs"])
 
 
 async def test_an_error_is_told_with_and_without_colours(gateway: Gateway) -> None:
@@ -121,9 +192,9 @@ async def test_input_goes_to_the_prompt_that_waits(gateway: Gateway) -> None:
 async def test_a_password_is_in_no_record(gateway: Gateway) -> None:
     kernel_id = await gateway.new_kernel()
     await gateway.query(kernel_id, "password Pin?", runId="r")
-    await gateway.post("/api/runs/r/input", {"value": "4711"})
+    await gateway.post("/api/runs/r/input", {"value": "a-secret-4711"})
     await gateway.execute(kernel_id, mode="continue", runId="r")
-    assert b"4711" not in (await gateway.get("/api/runs/r/records")).body
+    assert b"a-secret-4711" not in (await gateway.get("/api/runs/r/records")).body
 
 
 async def test_a_run_in_flight_is_cancelling_first(gateway: Gateway) -> None:
@@ -232,6 +303,71 @@ async def test_as_plain_text_the_log_is_the_text_alone(gateway: Gateway) -> None
     assert errors.body == b"b\n"
 
 
+@pytest.mark.parametrize("accept", ["image/png", "text/html, image/*"])
+async def test_a_form_that_there_is_not_is_406(gateway: Gateway, accept: str) -> None:
+    uid = (await gateway.run("print a"))["uid"]
+    answer = await gateway.get(f"/api/runs/{uid}/log", headers={"Accept": accept})
+    assert (406, "not_acceptable") == (answer.status, answer.error["code"])
+
+
+TEXT = "a\nünï\nc\n".encode()
+
+
+@pytest.mark.parametrize("rest", ["", "?limit=1"])
+@pytest.mark.parametrize(
+    ("wanted", "start", "stop"),
+    [("0-", 0, 10), ("0-0", 0, 1), ("3-5", 3, 6), ("-2", 8, 10), ("9-99", 9, 10)],
+)
+async def test_a_part_of_the_text_is_bytes_of_it(
+    gateway: Gateway, wanted: str, start: int, stop: int, rest: str
+) -> None:
+    uid = (await gateway.run("print a\nresult 1\nprint ünï\nresult 2\nprint c"))["uid"]
+    headers = {"Accept": "text/plain", "Range": f"bytes={wanted}"}
+    answer = await gateway.get(f"/api/runs/{uid}/log{rest}", headers=headers)
+    assert (206, TEXT[start:stop]) == (answer.status, answer.body)
+    assert f"bytes {start}-{stop - 1}/10" == answer.headers["Content-Range"]
+    assert str(stop - start) == answer.headers["Content-Length"]
+    assert "bytes" == answer.headers["Accept-Ranges"]
+
+
+async def test_a_part_behind_the_text_is_416(gateway: Gateway) -> None:
+    uid = (await gateway.run("print a"))["uid"]
+    headers = {"Accept": "text/plain", "Range": "bytes=2-"}
+    answer = await gateway.get(f"/api/runs/{uid}/log", headers=headers)
+    assert (416, "range_not_satisfiable") == (answer.status, answer.error["code"])
+    assert "bytes */2" == answer.headers["Content-Range"]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Range": "bytes=0-0,2-2"}, {"Range": "bytes=0-0", "If-Range": '"x"'}]
+)
+async def test_what_is_no_single_part_of_this_text_is_all_of_it(
+    gateway: Gateway, headers: dict[str, str]
+) -> None:
+    uid = (await gateway.run("print a"))["uid"]
+    answer = await gateway.get(f"/api/runs/{uid}/log", headers={"Accept": "text/plain", **headers})
+    assert (200, b"a\n") == (answer.status, answer.body)
+
+
+async def test_parts_of_one_stream_or_of_what_is_behind_a_cursor(gateway: Gateway) -> None:
+    uid = (await gateway.run("print a\nstderr bcd\nprint e"))["uid"]
+    headers = {"Accept": "text/plain", "Range": "bytes=1-"}
+    errors = await gateway.get(f"/api/runs/{uid}/log?stream=stderr", headers=headers)
+    assert (206, b"cd\n") == (errors.status, errors.body)
+    items = (await gateway.get(f"/api/runs/{uid}/log")).json["items"]
+    behind = await gateway.get(f"/api/runs/{uid}/log?after={items[0][0]}", headers=headers)
+    assert (206, b"cd\ne\n") == (behind.status, behind.body)
+
+
+async def test_while_a_run_goes_on_the_total_is_not_told(gateway: Gateway) -> None:
+    uid = (await gateway.run("print abc\nsleep", wait=0))["uid"]
+    await gateway.get(f"/api/runs/{uid}/log?wait=30")
+    headers = {"Accept": "text/plain", "Range": "bytes=1-"}
+    answer = await gateway.get(f"/api/runs/{uid}/log?wait=30", headers=headers)
+    assert (206, b"bc\n") == (answer.status, answer.body)
+    assert "bytes 1-3/*" == answer.headers["Content-Range"]
+
+
 async def test_records_tell_every_kind(gateway: Gateway) -> None:
     kernel_id = await gateway.new_kernel()
     await gateway.query(kernel_id, "print a\nresult 5\nraise E x", runId="r")
@@ -243,6 +379,7 @@ async def test_records_tell_every_kind(gateway: Gateway) -> None:
     assert all((record["run_id"], record["uid"]) == ("r", uid) for record in records)
     assert all(record["at"].endswith("Z") and "step" in record for record in records)
     assert records[-1]["kind"] == "completed"
+    assert records[-1]["run"] == (await gateway.get("/api/runs/r?outputs=false")).json
     assert page["next"] == records[-1]["seq"]
     assert page["finished"] is True
     few = (await gateway.get("/api/runs/r/records?limit=2&after=1")).json
@@ -304,6 +441,7 @@ async def test_a_kernel_that_nobody_knows_has_no_runs(gateway: Gateway) -> None:
         ("state=asleep", "state"),
         ("outcome=good", "outcome"),
         ("kernel=%00", "kernel"),
+        ("label=a&label=%20", "label.1"),
     ],
 )
 async def test_a_bad_parameter_of_the_list_is_named(
@@ -311,3 +449,38 @@ async def test_a_bad_parameter_of_the_list_is_named(
 ) -> None:
     answer = await gateway.get(f"/api/runs?{query}")
     assert (422, [field]) == (answer.status, list(answer.error["fields"]))
+
+
+async def test_runs_are_listed_by_their_labels(gateway: Gateway) -> None:
+    for name, labels in (("a", {"team": "red"}), ("b", {"team": "blue", "x": ""}), ("c", {})):
+        await gateway.run("print x", runId=name, labels=labels)
+    for query, expected in (
+        ("label=team", ["b", "a"]),
+        ("label=team=red", ["a"]),
+        ("label=team&label=x=", ["b"]),
+        ("label=team=red&label=x", []),
+        ("label=team%3Dblue", ["b"]),
+    ):
+        items = (await gateway.get(f"/api/runs?{query}")).json["items"]
+        assert expected == [run["id"] for run in items], query
+
+
+# -- the end ---------------------------------------------------------------------------------------
+
+
+async def test_a_run_that_is_over_can_be_removed(gateway: Gateway) -> None:
+    run = await gateway.run("print x\nsave f.txt abc", runId="r")
+    removed = await gateway.delete("/api/runs/r")
+    assert (204, b"") == (removed.status, removed.body)
+    for path in ("/api/runs/r", f"/api/runs/{run['uid']}", "/api/runs/r/log"):
+        answer = await gateway.get(path)
+        assert (410, "run_expired") == (answer.status, answer.error["code"])
+    again = await gateway.post("/api/runs", {"mode": "query", "code": "print x", "runId": "r"})
+    assert (410, "run_expired") == (again.status, again.error["code"])
+
+
+async def test_a_run_that_is_not_over_cannot_be_removed(gateway: Gateway) -> None:
+    await gateway.run("sleep", wait=0, runId="r")
+    answer = await gateway.delete("/api/runs/r")
+    assert (409, "run_active") == (answer.status, answer.error["code"])
+    assert 404 == (await gateway.delete("/api/runs/nobody")).status

@@ -20,9 +20,10 @@ from tests.shared.kernels import HANG_LIMIT_S, Bench, Script
 from tests.shared.programs import needs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from kernel_gateway.messaging.raw import RawMessage
+    from kernel_gateway.messaging.strict_json import Json
     from tests.shared.kernels import Recorder, Started
 
 SPECS = Path(__file__).parents[3] / "kernelspec"
@@ -37,8 +38,21 @@ class Shell:
         self.recorder: Recorder = started.recorder
         self._mark = mark
 
-    def send(self, code: str, *, stop_on_error: bool = False, silent: bool = False) -> MsgId:
-        return self._send(code, allow_stdin=False, stop_on_error=stop_on_error, silent=silent)
+    def send(
+        self,
+        code: str,
+        *,
+        stop_on_error: bool = False,
+        silent: bool = False,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> MsgId:
+        return self._send(
+            code,
+            allow_stdin=False,
+            stop_on_error=stop_on_error,
+            silent=silent,
+            metadata=metadata,
+        )
 
     def send_talkative(self, code: str) -> MsgId:
         """One that may ask."""
@@ -49,9 +63,11 @@ class Shell:
         await self.recorder.ended(msg_id)
         return msg_id
 
-    async def output(self, code: str) -> str:
+    async def output(self, code: str, metadata: Mapping[str, Json] | None = None) -> str:
         """What it prints to stdout."""
-        return self.text(await self.run(code))
+        msg_id = self.send(code, metadata=metadata)
+        await self.recorder.ended(msg_id)
+        return self.text(msg_id)
 
     def text(self, msg_id: MsgId, stream: str = "stdout") -> str:
         facts = self.recorder.facts(msg_id)
@@ -106,10 +122,23 @@ class Shell:
         while left := self.everything():
             await all_gone(left)
 
-    def _send(self, code: str, *, allow_stdin: bool, stop_on_error: bool, silent: bool) -> MsgId:
+    def _send(
+        self,
+        code: str,
+        *,
+        allow_stdin: bool,
+        stop_on_error: bool,
+        silent: bool,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> MsgId:
         msg_id = MsgId(uuid4().hex)
         request = execute_request(
-            msg_id, code, allow_stdin=allow_stdin, stop_on_error=stop_on_error, silent=silent
+            msg_id,
+            code,
+            allow_stdin=allow_stdin,
+            stop_on_error=stop_on_error,
+            silent=silent,
+            metadata=metadata,
         )
         self.kernel.send(request)
         return msg_id

@@ -33,7 +33,7 @@ async def test_where_waits_cannot_be_seen_the_input_is_at_its_end_and_that_is_sa
     monkeypatch.setattr(cell, "can_see", lambda: False)
     console = Console()
     code = "read x || echo end; read x < /dev/tty || echo end"
-    assert 0 == await Cell(code, show=console.show, ask=console.ask).run()
+    assert 0 == await Cell(code, show=console.show, ask=console.ask, metadata={}).run()
     assert ("stderr", BLIND) == console.shown[0]
     assert "end\nend\n" == "".join(text for stream, text in console.shown[1:])
     assert [] == console.questions
@@ -42,7 +42,7 @@ async def test_where_waits_cannot_be_seen_the_input_is_at_its_end_and_that_is_sa
 async def test_a_cell_that_is_cut_short_leaves_nothing() -> None:
     console = Console()
     running = asyncio.create_task(
-        Cell("echo $$; exec sleep 600", show=console.show, ask=None).run()
+        Cell("echo $$; exec sleep 600", show=console.show, ask=None, metadata={}).run()
     )
     await console.heard.wait()
     running.cancel()
@@ -61,7 +61,7 @@ async def test_a_system_without_a_terminal_to_give_says_why(
 
     monkeypatch.setattr(os, "openpty", refuses)
     console = Console()
-    assert CANNOT_RUN == await Cell("true", show=console.show, ask=None).run()
+    assert CANNOT_RUN == await Cell("true", show=console.show, ask=None, metadata={}).run()
     assert [("stderr", "The command cannot be started: out of pty devices\n")] == console.shown
 
 
@@ -71,4 +71,4 @@ async def test_a_system_without_a_pidfd_leaves_no_process(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(processes.os, "pidfd_open", refuses)  # type: ignore[attr-defined]
     console = Console()
-    assert CANNOT_RUN == await Cell("sleep 600", show=console.show, ask=None).run()
+    assert CANNOT_RUN == await Cell("sleep 600", show=console.show, ask=None, metadata={}).run()

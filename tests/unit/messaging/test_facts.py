@@ -30,6 +30,7 @@ TYPES = (
     "complete_reply",
     "kernel_info_reply",
     "iopub_welcome",
+    "create_subshell_reply",
 )
 FIELDS = (
     "execution_state",
@@ -53,6 +54,9 @@ FIELDS = (
     "matches",
     "cursor_start",
     "cursor_end",
+    "user_expressions",
+    "supported_features",
+    "subshell_id",
 )
 
 
@@ -207,3 +211,26 @@ def test_a_reply_is_aborted_when_the_kernel_did_not_run_it() -> None:
         facts.Replied("ok"): False,
     }.items():
         assert aborted is reply.aborted
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [({"value": 1}, {"value": 1}), ([], {}), (["odd"], {}), (None, {})],
+)
+def test_what_expressions_came_to_is_in_the_reply_if_it_can_be_read(
+    values: Json, expected: Json
+) -> None:
+    reply = said("execute_reply", status="ok", user_expressions=values)
+    assert isinstance(reply, facts.Replied)
+    assert expected == reply.expressions
+
+
+def test_a_kernel_says_what_not_every_kernel_has() -> None:
+    info = said("kernel_info_reply", supported_features=[facts.SUBSHELLS, 1])
+    assert isinstance(info, facts.KernelInfo)
+    assert (facts.SUBSHELLS,) == info.features
+
+
+@pytest.mark.parametrize(("made", "expected"), [("s1", "s1"), ("", None), (1, None), (None, None)])
+def test_a_subshell_that_was_made_has_an_id(made: Json, expected: str | None) -> None:
+    assert facts.SubshellMade(expected) == said("create_subshell_reply", subshell_id=made)

@@ -10,11 +10,14 @@ from hypothesis import given
 from kernel_gateway.errors import MalformedMessage
 from kernel_gateway.messaging.message import (
     PROTOCOL_VERSION,
+    VALUE,
     Channel,
     Header,
     Message,
     MsgId,
     complete_request,
+    create_subshell_request,
+    evaluate_request,
     execute_request,
     input_reply,
     interrupt_request,
@@ -107,6 +110,13 @@ def test_who_asks_for_it_gets_another_execute_request() -> None:
     )
 
 
+def test_metadata_goes_with_an_execute_request() -> None:
+    told: dict[str, Json] = {"kernel_gateway": {"run_id": "r"}}
+    request = execute_request(ID, "x", allow_stdin=False, metadata=told)
+    assert told == request.metadata == request.stamped(session="s", date="d").metadata
+    assert {} == execute_request(ID, "x", allow_stdin=False).stamped(session="", date="").metadata
+
+
 def test_what_could_stand_at_a_place_is_asked_for_by_characters() -> None:
     request = complete_request(ID, "😀.a", 3)
     assert (Channel.SHELL, "complete_request") == (request.channel, request.msg_type)
@@ -127,3 +137,27 @@ def test_the_other_requests_go_where_the_kernel_expects_them() -> None:
         ("shutdown_request", {"restart": False}),
         ("shutdown_request", {"restart": True}),
     ] == [(request.msg_type, request.content) for request in asked]
+
+
+def test_an_expression_is_evaluated_without_a_trace_and_beside_the_cells() -> None:
+    request = evaluate_request(ID, "ready()", subshell_id="s1")
+    assert (Channel.SHELL, "execute_request") == (request.channel, request.msg_type)
+    assert {
+        "code": "",
+        "silent": True,
+        "store_history": False,
+        "user_expressions": {VALUE: "ready()"},
+        "allow_stdin": False,
+        "stop_on_error": False,
+    } == request.content
+    assert {"subshell_id": "s1"} == request.stamped(session="s", date="d").header.more
+
+
+def test_a_subshell_is_asked_for_on_control() -> None:
+    request = create_subshell_request(ID)
+    assert (Channel.CONTROL, "create_subshell_request", {}) == (
+        request.channel,
+        request.msg_type,
+        request.content,
+    )
+    assert {} == request.stamped(session="s", date="d").header.more

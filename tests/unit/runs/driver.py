@@ -23,11 +23,13 @@ from kernel_gateway.runs.plan import Limits, Mode, RunPlan, StepPlan
 from kernel_gateway.runs.records import Reason
 from kernel_gateway.runs.run import Run
 from kernel_gateway.runs.state import next_run_state, next_step_state
+from kernel_gateway.scope import METRIC_MIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kernel_gateway.messaging.facts import Fact
+    from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.records import Body, Record
     from kernel_gateway.runs.state import RunEvent, RunState, StepEvent, StepState
 
@@ -45,6 +47,10 @@ def printed(text: str, name: str = "stdout") -> facts.Stream:
 
 def shown(text: str, display_id: str | None = None) -> facts.Display:
     return facts.Display({"text/plain": text}, {}, display_id=display_id)
+
+
+def measured(name: str, value: Json, mode: str = "replace") -> facts.Display:
+    return facts.Display({METRIC_MIME: {"name": name, "value": value, "mode": mode}}, {})
 
 
 def result(text: str, number: int = 1) -> facts.Display:
@@ -208,6 +214,10 @@ def _body_in_words(body: Body, step: int | None) -> str:
             return f"{late}clear{' wait' if body.wait else ''}"
         case records.ErrorRaised():
             return f"{late}error {body.ename}: {body.evalue}"
+        case records.Metric():
+            return f"{late}metric {body.mode} {body.name} {body.value!r}"
+        case records.ArtifactAdded():
+            return f"{late}artifact {body.artifact.name!r}"
         case records.InputAsked():
             return f"asked {body.prompt_id} {body.prompt!r}"
         case records.InputAnswered():

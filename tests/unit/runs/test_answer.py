@@ -326,12 +326,17 @@ def test_a_traceback_goes_to_stderr() -> None:
 def test_losses_and_the_kernels_fate_are_messages_of_ours() -> None:
     told = console(
         records.Dropped(why="log_limit", bytes=7),
+        records.Dropped(why="line_too_long", bytes=8, stream="stdout", artifact="a1"),
         records.Dropped(why="idle_missing", count=1),
         records.KernelEvent(what="died", message="It died."),
         records.KernelEvent(what="restarted"),
     )
     assert [
         ("warning", "7 bytes of output dropped: log_limit."),
+        (
+            "warning",
+            "8 bytes of output dropped: line_too_long. The line is kept as artifact a1 of the run.",
+        ),
         ("warning", "1 messages missing: idle_missing."),
         ("error", "It died."),
         ("error", "The kernel restarted."),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 
 from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.runs import records
-from kernel_gateway.runs.log import Blob, Log, LogLimits, cut_notice
-from kernel_gateway.runs.records import Record, Seq
+from kernel_gateway.runs.log import Batch, Blob, Log, LogLimits, cut_notice
+from kernel_gateway.runs.records import Artifact, ArtifactKind, Record, Seq, Spilled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -92,10 +94,16 @@ def test_the_loss_is_told_where_its_line_ends() -> None:
     log = written(Log(SMALL), "x" * 300)
     assert [] == drops(told(log)), "how much it will be is not known yet"
     written(log, "y" * 10, "z" * 10 + "\nnext")
-    assert ["\n", 320 - CAP + len(NOTICE), "next"] == [
-        body.text if isinstance(body, records.LogText) else body.bytes  # type: ignore[union-attr]
-        for body in told(log)
-    ]
+    newline, whole, loss, after = told(log)
+    assert records.LogText(stream="stdout", text="\n") == newline
+    assert isinstance(whole, records.ArtifactAdded)
+    assert loss == records.Dropped(
+        why="line_too_long",
+        bytes=320 - CAP + len(NOTICE),
+        stream="stdout",
+        artifact=whole.artifact.id,
+    )
+    assert records.LogText(stream="stdout", text="next") == after
 
 
 def test_a_line_that_is_cut_when_the_run_ends_is_told_before_the_end() -> None:
@@ -127,15 +135,79 @@ def test_a_line_that_went_on_after_that_is_still_cut() -> None:
     assert [("line_too_long", 1)] == drops(bodies)
 
 
+@given(
+    line=st.text(st.sampled_from("a\u00e9\U0001f600"), min_size=CAP + 1, max_size=2 * CAP),
+    data=st.data(),
+)
+def test_the_whole_of_a_line_that_was_cut_is_an_artifact_however_it_came(
+    line: str, data: st.DataObject
+) -> None:
+    text = f"before\n{line}\nafter\n"
+    places = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
+    log, taken = Log(SMALL), list[Batch]()
+    for start, stop in pairwise([0, *places, len(text)]):
+        written(log, text[start:stop])
+        if data.draw(st.booleans()):
+            taken.append(log.take())
+    taken.append(log.take())
+    assert line.encode() == bytes_of(taken, "a1")
+    (added,) = added_of(taken)
+    assert added == Artifact(
+        id="a1",
+        name="stdout line 1",
+        kind=ArtifactKind.OVERSIZED,
+        mime="text/plain",
+        size=len(line.encode()),
+        digest=digest(line.encode()),
+        preview=line[:10],
+    )
+    assert [added] == log.artifacts
+
+
+def test_the_parts_of_a_long_line_do_not_gather_in_memory() -> None:
+    log = written(Log(SMALL), "x" * 300)
+    log.take()
+    for _ in range(3):
+        assert 0 == log.pending
+        written(log, "y" * 1000)
+        assert 1 == log.pending, "the writer has something to do, though there is no record"
+        assert [1000] == [len(blob.data) for blob in log.take().blobs]
+
+
+def test_cut_lines_are_counted_for_each_stream_and_both_may_grow_at_once() -> None:
+    log = Log(SMALL)
+    for stream in ("stdout", "stderr", "stdout"):
+        written(log, "x" * 300, stream=stream)
+    written(log, "\n" + "y" * 300)
+    log.append(END, step=None, at=1.0)
+    batch = log.take()
+    assert ["stdout line 1", "stdout line 2", "stderr line 1"] == [
+        artifact.name for artifact in added_of([batch])
+    ]
+    assert [600, 300, 300] == [artifact.size for artifact in added_of([batch])]
+    assert END == batch.records[-1].body
+
+
 def test_late_text_is_told_at_once_and_its_loss_is_late_too() -> None:
     log = Log(SMALL)
     log.append(END, step=None, at=1.0)
     log.take()
     assert "x" * CAP == text_of(told(written(log, "x" * CAP, late=True)))
-    assert all(
-        body.late  # type: ignore[union-attr]
-        for body in told(written(log, "\n" + "y" * 300 + "\n", late=True))
-    )
+    late = told(written(log, "\n" + "y" * 300 + "\n", late=True))
+    assert ["artifact", "dropped"] == [body.kind for body in late if body.kind != "log"]
+    assert all(body.late for body in late)  # type: ignore[union-attr]
+
+
+def test_a_line_that_is_forgotten_when_its_run_is_over_is_still_cut() -> None:
+    log = written(Log(SMALL), "x" * (CAP - 1) + "\r")
+    log.append(END, step=None, at=1.0)
+    log.take()
+    log.forget()
+    assert "" == text_of(told(written(log, "", late=True)))
+    assert NOTICE in text_of(late := told(written(log, "y" * 7 + "\n" + "z" * CAP, late=True)))
+    assert "z" * CAP == text_of(late)[-CAP:], "the next line has all its room"
+    assert [("line_too_long", 7), ("artifact_limit", 7)] == drops(late)
+    assert "artifact" not in {body.kind for body in late}
 
 
 def test_each_stream_has_its_own_line() -> None:
@@ -146,6 +218,13 @@ def test_each_stream_has_its_own_line() -> None:
     bodies = told(written(written(log, "\n"), "\n", stream="stderr"))
     assert "e" * 150 + "\n" == text_of(bodies, "stderr")
     assert ["line_too_long"] == [why for why, _ in drops(bodies)]
+
+
+def test_lines_that_come_in_parts_do_not_add_up() -> None:
+    text = "x" * 30
+    bodies = told(written(Log(SMALL), *[text, "\n"] * 20))
+    assert f"{text}\n" * 20 == text_of(bodies)
+    assert [] == drops(bodies)
 
 
 def test_many_short_lines_in_one_text_all_arrive() -> None:
@@ -311,30 +390,175 @@ def output(**data: Json) -> records.Output:
 def test_a_value_above_the_inline_limit_travels_by_reference() -> None:
     big = "\u20ac" * 40
     log = Log(SMALL)
-    log.append(output(a="small", b=big, c=[big], d=1), step=0, at=1.0)
-    log.append(records.Updated(display_id="d", data={"b": big}, metadata={}), step=0, at=1.0)
+    data: dict[str, Json] = {"a/a": "small", "b/b": big, "c/c": [big], "d/d": 1}
+    log.append(output(**data), step=0, at=1.0)
+    log.append(records.Updated(display_id="d", data={"b/b": big}, metadata={}), step=0, at=1.0)
     batch = log.take()
-    first, second = (record.body for record in batch.records)
-    assert isinstance(first, records.Output)
-    assert isinstance(second, records.Updated)
-    assert {"a": "small", "d": 1} == first.data
-    assert first.spilled is not None
-    assert second.spilled is not None
-    assert ["b", "c"] == list(first.spilled)
-    data = big.encode()
-    spilled = first.spilled["b"]
-    assert (120, f"sha256:{hashlib.sha256(data).hexdigest()}", "\u20ac" * 10) == (
-        spilled.size,
-        spilled.digest,
-        spilled.preview,
+    first, second, shown, third, updated = (record.body for record in batch.records)
+    assert isinstance(shown, records.Output)
+    assert isinstance(updated, records.Updated)
+    assert {"a/a": "small", "d/d": 1} == shown.data
+    assert {} == updated.data
+    raw = big.encode()
+    spilled = Spilled(artifact="a1", size=120, digest=digest(raw), preview="\u20ac" * 10)
+    assert spilled == (shown.spilled or {})["b/b"]
+    assert ["a1", "a2"] == [item.artifact for item in (shown.spilled or {}).values()]
+    assert ["a3"] == [item.artifact for item in (updated.spilled or {}).values()]
+    assert ["output 0 b/b", "output 0 c/c", "update b/b"] == [
+        body.artifact.name
+        for body in (first, second, third)
+        if isinstance(body, records.ArtifactAdded)
+    ]
+    assert [("a1", "b/b", raw), ("a2", "c/c", encode([big])), ("a3", "b/b", raw)] == [
+        (blob.artifact, blob.mime, blob.data) for blob in batch.blobs
+    ]
+    assert added_of([batch])[0] == Artifact(
+        id="a1",
+        name="output 0 b/b",
+        kind=ArtifactKind.OVERSIZED,
+        mime="b/b",
+        size=120,
+        digest=digest(raw),
+        preview="\u20ac" * 10,
     )
-    assert (
-        Blob(artifact=spilled.artifact, mime="b", digest=spilled.digest, data=data)
-        == batch.blobs[0]
+    assert added_of([batch]) == log.artifacts
+
+
+def test_the_bytes_of_an_image_are_a_file_and_the_image_stays_where_it_is() -> None:
+    log = Log(SMALL)
+    png = b"\x89PNG" + b"\0" * 40
+    text = base64.encodebytes(png).decode()
+    body = output(**{"image/png": text, "text/plain": "<Figure>"})
+    log.append(replace(body, index=7, late=True), step=3, at=1.0)
+    batch = log.take()
+    added, shown = batch.records
+    assert shown.body == replace(body, index=7, late=True)
+    assert added.body == records.ArtifactAdded(
+        artifact=Artifact(
+            id="a1",
+            name="output-7.png",
+            kind=ArtifactKind.FILE,
+            mime="image/png",
+            size=44,
+            digest=digest(png),
+        ),
+        late=True,
     )
-    assert encode([big]) == batch.blobs[1].data
-    assert 3 == len({blob.artifact for blob in batch.blobs})
-    assert second.spilled["b"].artifact == batch.blobs[2].artifact
+    assert (3, 1.0) == (added.step, added.at)
+    assert (Blob(artifact="a1", mime="image/png", digest=digest(png), data=png),) == batch.blobs
+
+
+def test_an_update_makes_no_file() -> None:
+    log = Log(SMALL)
+    data: dict[str, Json] = {"image/png": base64.b64encode(b"png").decode()}
+    log.append(records.Updated(display_id="d", data=data, metadata={}), step=0, at=1.0)
+    assert ["update"] == [body.kind for body in told(log)]
+
+
+def test_an_image_above_the_inline_limit_is_a_file_and_its_text_is_kept_as_text() -> None:
+    log = Log(SMALL)
+    png = b"\x89PNG" + b"\0" * 100
+    log.append(output(**{"image/png": base64.b64encode(png).decode()}), step=0, at=1.0)
+    batch = log.take()
+    assert [("oversized", "text/plain"), ("file", "image/png")] == [
+        (artifact.kind, artifact.mime) for artifact in added_of([batch])
+    ]
+    shown = batch.records[-1].body
+    assert isinstance(shown, records.Output)
+    assert ["a1"] == [item.artifact for item in (shown.spilled or {}).values()]
+    assert png == bytes_of([batch], "a2")
+
+
+# -- the limit of artifacts -----------------------------------------------------------------------
+
+
+def test_beyond_so_many_artifacts_a_value_keeps_its_preview_alone_and_the_loss_is_told() -> None:
+    log = Log(replace(SMALL, artifact_count=1))
+    for _ in range(6):
+        log.append(output(a="x" * 101), step=0, at=1.0)
+    log.append(END, step=None, at=2.0)
+    batch = log.take()
+    assert ["artifact", "output", "output", "dropped", "output", "dropped", "output", "output"] == [
+        record.body.kind for record in batch.records[:8]
+    ]
+    assert [(1, 101), (2, 202), (4, 404), (5, 505)] == lost_of(batch)
+    assert ["dropped", "completed"] == [record.body.kind for record in batch.records[-2:]]
+    last = batch.records[-3].body if batch.records[-3].body.kind == "output" else None
+    assert isinstance(last, records.Output)
+    assert {"a": Spilled(size=101, digest=digest(b"x" * 101), preview="x" * 10)} == last.spilled
+    assert 505 == batch.dropped
+    assert 1 == len(batch.blobs)
+
+
+def test_beyond_so_many_bytes_no_artifact_is_kept_and_a_smaller_one_still_is() -> None:
+    log = Log(replace(SMALL, artifact_bytes=130))
+    assert 130 == log.artifact_room
+    for size in (101, 101):
+        log.append(output(a="x" * size), step=0, at=1.0)
+    log.append(output(**{"image/png": base64.b64encode(b"x" * 29).decode()}), step=0, at=1.0)
+    batch = log.take()
+    assert [101, 29] == [artifact.size for artifact in added_of([batch])]
+    assert [(1, 101)] == lost_of(batch)
+    assert 0 == log.artifact_room
+
+
+def test_a_line_ends_where_the_room_for_artifacts_ends() -> None:
+    log = Log(replace(SMALL, artifact_bytes=301))
+    batches = [written(log, "x" * 300).take(), written(log, "\u20ac" * 3, "z\n").take()]
+    assert b"x" * 300 == bytes_of(batches, "a1")
+    (artifact,) = added_of(batches)
+    assert (300, digest(b"x" * 300)) == (artifact.size, artifact.digest)
+    assert [(1, 10)] == lost_of(batches[1])
+
+
+def test_a_line_that_grows_has_its_place_among_the_artifacts() -> None:
+    log = written(Log(replace(SMALL, artifact_count=1)), "x" * 300)
+    assert None is log.artifact_room
+    log.append(output(a="x" * 101), step=0, at=1.0)
+    assert [(1, 101)] == lost_of(log.take())
+    assert ["stdout line 1"] == [one.name for one in added_of([written(log, "\n").take()])]
+
+
+@pytest.mark.parametrize("limits", [{"artifact_count": 0}, {"artifact_bytes": 0}])
+def test_a_line_for_which_there_is_no_room_has_no_artifact(limits: dict[str, int]) -> None:
+    log = written(Log(replace(SMALL, **limits)), "x" * 300, "y\n", "next\n")
+    batch = log.take()
+    assert [] == added_of([batch])
+    assert () == batch.blobs
+    (dropped, lost) = (r.body for r in batch.records if isinstance(r.body, records.Dropped))
+    assert isinstance(dropped, records.Dropped)
+    assert dropped.artifact is None
+    assert records.Dropped(why="artifact_limit", count=1, bytes=301) == lost
+
+
+def test_an_artifact_of_the_engine_is_registered_and_takes_its_room() -> None:
+    log = Log(replace(SMALL, artifact_count=1, artifact_bytes=100))
+    artifact = Artifact(
+        id=log.next_artifact_id(),
+        name="a.txt",
+        kind=ArtifactKind.FILE,
+        mime="text/plain",
+        size=60,
+        digest="sha256:0",
+    )
+    added = records.ArtifactAdded(artifact=artifact)
+    log.append(added, step=None, at=1.0)
+    assert [artifact] == log.artifacts
+    assert None is log.artifact_room
+    log.refuse_artifact(70, step=None, at=1.0)
+    assert [added, records.Dropped(why="artifact_limit", count=1, bytes=70)] == told(log)
+
+
+def test_ids_of_artifacts_are_unique_and_safe_in_a_path() -> None:
+    log = Log(SMALL)
+    ids = {log.next_artifact_id() for _ in range(3)}
+    log.append(output(a="x" * 101), step=0, at=1.0)
+    ids |= {artifact.id for artifact in log.artifacts}
+    assert 4 == len(ids)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", one) for one in ids)
+
+
+# -- values that stay -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [24, 25, 99, 100])
@@ -372,6 +596,33 @@ def test_a_traceback_obeys_the_limit_of_a_line() -> None:
     for text in (body.ename, body.evalue, body.traceback[1]):
         assert 100 == len(text)
         assert text.endswith(cut_notice(400))
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def added_of(batches: Iterable[Batch]) -> list[Artifact]:
+    bodies = (record.body for batch in batches for record in batch.records)
+    return [body.artifact for body in bodies if isinstance(body, records.ArtifactAdded)]
+
+
+def lost_of(batch: Batch) -> list[tuple[int | None, int | None]]:
+    bodies = (record.body for record in batch.records)
+    return [
+        (body.count, body.bytes)
+        for body in bodies
+        if isinstance(body, records.Dropped) and body.why == "artifact_limit"
+    ]
+
+
+def bytes_of(batches: Iterable[Batch], artifact: str) -> bytes:
+    """As the store puts the parts together."""
+    data = b""
+    for blob in (blob for batch in batches for blob in batch.blobs if blob.artifact == artifact):
+        assert len(data) == blob.offset
+        data += blob.data
+    return data
 
 
 def cut(text: str, pieces: int) -> list[str]:

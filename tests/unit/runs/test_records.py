@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,8 @@ from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.runs import records
 from kernel_gateway.runs.records import (
     BODIES,
+    Artifact,
+    ArtifactKind,
     Body,
     Reason,
     Record,
@@ -19,7 +22,19 @@ from kernel_gateway.runs.records import (
     body_of,
 )
 
-SPILLED = {"image/png": Spilled(artifact="1-0", size=9, digest="sha256:0", preview="abc")}
+SPILLED = {
+    "image/png": Spilled(artifact="1-0", size=9, digest="sha256:0", preview="abc"),
+    "text/html": Spilled(size=9, digest="sha256:0", preview="abc"),
+}
+ARTIFACT = Artifact(
+    id="a1",
+    name="output 0 text/html",
+    kind=ArtifactKind.OVERSIZED,
+    mime="text/html",
+    size=9,
+    digest="sha256:0",
+    preview="<p>",
+)
 
 EXAMPLES: list[tuple[Body, dict[str, object]]] = [
     (records.StateChanged(state="running"), {"state": "running"}),
@@ -52,7 +67,8 @@ EXAMPLES: list[tuple[Body, dict[str, object]]] = [
                     "size": 9,
                     "digest": "sha256:0",
                     "preview": "abc",
-                }
+                },
+                "text/html": {"size": 9, "digest": "sha256:0", "preview": "abc"},
             },
         },
     ),
@@ -66,6 +82,37 @@ EXAMPLES: list[tuple[Body, dict[str, object]]] = [
         {"ename": "E", "evalue": "", "traceback": ["a", "b"]},
     ),
     (
+        records.Metric(name="a.b", value=[1, None], mode="append"),
+        {"name": "a.b", "value": [1, None], "mode": "append"},
+    ),
+    (
+        records.ArtifactAdded(artifact=ARTIFACT),
+        {
+            "artifact": {
+                "id": "a1",
+                "name": "output 0 text/html",
+                "kind": "oversized",
+                "mime": "text/html",
+                "size": 9,
+                "digest": "sha256:0",
+                "preview": "<p>",
+            }
+        },
+    ),
+    (
+        records.ArtifactAdded(artifact=replace(ARTIFACT, kind=ArtifactKind.FILE, preview=None)),
+        {
+            "artifact": {
+                "id": "a1",
+                "name": "output 0 text/html",
+                "kind": "file",
+                "mime": "text/html",
+                "size": 9,
+                "digest": "sha256:0",
+            }
+        },
+    ),
+    (
         records.InputAsked(prompt_id=1, prompt="? ", password=False),
         {"prompt_id": 1, "prompt": "? ", "password": False},
     ),
@@ -73,6 +120,10 @@ EXAMPLES: list[tuple[Body, dict[str, object]]] = [
     (records.PhaseFinished(phase="build", exit_code=2), {"phase": "build", "exit_code": 2}),
     (records.KernelEvent(what="died"), {"what": "died", "message": ""}),
     (records.Dropped(why="log_limit", bytes=7), {"why": "log_limit", "bytes": 7}),
+    (
+        records.Dropped(why="line_too_long", bytes=7, stream="stdout", artifact="a1"),
+        {"why": "line_too_long", "bytes": 7, "stream": "stdout", "artifact": "a1"},
+    ),
     (
         records.Completed(
             outcome="cancelled", reason=Reason(code="cancelled", worked="kill", signal="SIGKILL")

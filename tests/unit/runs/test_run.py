@@ -22,6 +22,7 @@ from tests.unit.runs.driver import (
     died,
     exited,
     failed,
+    measured,
     printed,
     raised,
     result,
@@ -34,7 +35,7 @@ def test_a_run_is_queued_then_runs_its_step_and_is_finished() -> None:
     assert ["queued"] == run.told
     assert ["running", "step 0 running", "execute m1 'print(1)'"] == run.ready()
     assert ["stdout '1\\n'"] == run.says(BUSY, BUSY, printed("1\n"))
-    assert ["set quiet 1", "set quiet-cap 10"] == run.says(OK)
+    assert ["set quiet 1", "set quiet-cap 60"] == run.says(OK)
     assert [
         "stop quiet",
         "stop quiet-cap",
@@ -62,7 +63,7 @@ def test_a_run_has_its_turn_while_its_kernel_starts() -> None:
     ] == run.ready()
     assert ["set step 8", "set idle 7"] == run.says(BUSY), "counted anew from its busy"
     assert ["stdout '1'", "set idle 7"] == run.says(printed("1"))
-    assert ["stop step", "stop idle", "set quiet 1", "set quiet-cap 10"] == run.says(OK)
+    assert ["stop step", "stop idle", "set quiet 1", "set quiet-cap 60"] == run.says(OK)
 
 
 def test_idle_and_reply_come_in_either_order() -> None:
@@ -76,7 +77,7 @@ def test_idle_and_reply_come_in_either_order() -> None:
 def test_a_reply_may_precede_busy() -> None:
     run = Played("x")
     run.ready()
-    assert ["set quiet 1", "set quiet-cap 10"] == run.says(OK)
+    assert ["set quiet 1", "set quiet-cap 60"] == run.says(OK)
     assert ["set quiet 1"] == run.says(BUSY), "iopub has a word to say, so it is not quiet"
     assert ["stdout '1'", "set quiet 1"] == run.says(printed("1"))
     assert [] == run.says(OK, ASK)
@@ -130,6 +131,86 @@ def test_output_after_the_end_is_late_and_reopens_nothing() -> None:
         raised("E", "e"),
     )
     assert before == run.run.view()
+
+
+def test_a_display_of_a_metric_is_a_metric_and_no_output() -> None:
+    run = Played("x")
+    run.ready()
+    assert [
+        "metric replace loss 0.5",
+        "display_data 0 'a'",
+        "metric increment n.seen 2",
+        "metric append n.all 'x'",
+        "display_data 1 'b'",
+    ] == run.says(
+        BUSY,
+        measured("loss", 0.5),
+        shown("a"),
+        measured("n.seen", 2, "increment"),
+        measured("n.all", "x", "append"),
+        shown("b"),
+    )
+    assert {"loss": 0.5, "n": {"seen": 2, "all": ["x"]}} == run.run.view().metrics
+
+
+def test_metrics_alone_make_no_stream_of_outputs() -> None:
+    run = Played("x")
+    run.ready()
+    run.says(BUSY, measured("a", 1), measured("a", 2), result("a"), OK, IDLE)
+    assert not run.run.view().is_stream
+
+
+def test_a_metric_is_a_sign_of_life() -> None:
+    run = Played("x", limits=Limits(idle=7))
+    run.ready()
+    run.says(BUSY)
+    assert ["metric replace a 1", "set idle 7"] == run.says(measured("a", 1))
+
+
+def test_a_bad_metric_is_an_error_to_be_read_and_changes_nothing_else() -> None:
+    run = Played("x")
+    run.ready()
+    run.says(BUSY, measured("a", "text"))
+    before = run.run.view()
+    assert [
+        "error BadMetric: Only a number can be incremented.",
+        "error BadMetric: Each part of a metric's name begins with a letter: '1'.",
+    ] == run.says(measured("a", 1, "increment"), measured("1", 1))
+    assert before == run.run.view()
+    run.says(OK, IDLE)
+    assert ("ok", "done", 0) == run.end
+    assert None is run.run.view().error
+
+
+def test_late_metrics_are_recorded_and_change_nothing() -> None:
+    run = Played("x")
+    run.ready()
+    run.says(BUSY, measured("a", 1), OK, IDLE)
+    before = run.run.view()
+    assert [
+        "late metric replace a 2",
+        "late metric increment a.b 2",
+        "late error BadMetric: A metric is incremented by a number, not by 'x'.",
+    ] == run.says(
+        measured("a", 2), measured("a.b", 2, "increment"), measured("a", "x", "increment")
+    )
+    assert before == run.run.view()
+
+
+def test_a_metric_of_a_thread_whose_step_is_over_counts_while_the_run_is_not() -> None:
+    run = Played("x", "y", mode=Mode.NOTEBOOK)
+    run.ready()
+    run.says(BUSY, OK, IDLE)
+    assert ["late metric replace a 1"] == run.says(measured("a", 1), to="m1")
+    assert {"a": 1} == run.run.view().metrics
+
+
+def test_an_update_with_a_metric_is_an_update() -> None:
+    run = Played("x")
+    run.ready()
+    update = facts.DisplayUpdate("d", measured("a", 1).data, {})
+    assert ["update d None"] == run.says(BUSY, update)
+    assert {} == run.run.view().metrics
 
 
 def test_output_is_logged_in_the_order_of_the_kernel() -> None:
@@ -334,7 +415,7 @@ def test_a_step_that_comes_back_aborted_is_sent_again_at_most_five_times() -> No
             "set step 9",
             "stop step",
             "set quiet 1",
-            "set quiet-cap 10",
+            "set quiet-cap 60",
             "stop quiet",
             "stop quiet-cap",
             "set step 9",
@@ -352,7 +433,7 @@ def test_a_step_that_was_sent_again_ends_as_any_other() -> None:
     assert ["stdout 'late'"] == run.says(printed("late"), IDLE, OK, ASK, to="m1"), (
         "output of the first attempt"
     )
-    assert ["set quiet 1", "set quiet-cap 10"] == run.says(OK, to="m2")
+    assert ["set quiet 1", "set quiet-cap 60"] == run.says(OK, to="m2")
     run.says(BUSY, IDLE)
     assert ("ok", "done", 0) == run.end
     assert ["late stdout 'later'"] == run.says(printed("later"), to="m1")

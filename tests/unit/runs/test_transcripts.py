@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ class Expected:
     step: str
     console: list[tuple[str, str]]
     outputs: list[dict[str, Any]]
+    metrics: dict[str, Any] = field(default_factory=dict)
     history: tuple[str, ...] = ("queued", "running", "finished")
     console_if_late: list[tuple[str, str]] | None = None  # the reply came after a thread's output
 
@@ -162,6 +163,13 @@ EXPECTED = {
     ),
     "big_print": Expected(
         end=("ok", "done", 0), step="ok", console=[("stdout", BIG)], outputs=[stream(BIG)]
+    ),
+    "metrics": Expected(
+        end=("ok", "done", 0),
+        step="ok",
+        console=[("stdout", "done\n")],
+        outputs=[stream("done\n")],
+        metrics={"loss": 0.5, "step": 3, "train": {"loss": [1.0, 0.5, 1 / 3]}},
     ),
 }
 
@@ -301,6 +309,7 @@ def judge(name: str, run: Played) -> None:
     assert expected.end == run.end
     assert [expected.step] == run.steps
     assert expected.history == tuple(run.history)
+    assert expected.metrics == run.run.view().metrics
     log = run.stored
     assert shown(log) in (expected.console, expected.console_if_late)
     outputs = Outputs()

@@ -1,0 +1,312 @@
+"""The client for programs with a loop. Its twin is `blocking.py`.
+
+Carries calls and bytes and waits; what is to be done is decided in `patience.py`, `following.py`
+and `download.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+
+from kernel_gateway.client import protocol, wire
+from kernel_gateway.client.address import address
+from kernel_gateway.client.download import Download, named_artifact
+from kernel_gateway.client.files import PartFile
+from kernel_gateway.client.following import Following
+from kernel_gateway.client.patience import Again, Attempts, Patience
+from kernel_gateway.client.wishes import asking, named
+from kernel_gateway.errors import Conflict, Unreachable
+from kernel_gateway.runs.records import Completed, InputAnswered, InputAsked, LogText, Seq
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from typing import Self, Unpack
+
+    from kernel_gateway.client.address import Address
+    from kernel_gateway.client.protocol import Answer, Call
+    from kernel_gateway.client.values import RecordPage, Told
+    from kernel_gateway.client.wishes import NewRun, OnInputAsync, OnOutput, OnRecord, RunWishes
+    from kernel_gateway.messaging.strict_json import Json
+    from kernel_gateway.runs.state import RunState
+    from kernel_gateway.runs.view import Outcome
+    from kernel_gateway.service import Artifact, KernelInfoView, KernelSpecsView, RunInfo
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A gateway, over HTTP. Close it, or use it in an `async with`; tasks may share one.
+
+    `url` may have a base path, be what `kernel-gateway serve` prints, or be `http+unix://...`;
+    without it KERNEL_GATEWAY_URL counts, and for `token` KERNEL_GATEWAY_TOKEN. All methods raise
+    the errors of `kernel_gateway.errors`; a failure of the code that was run is none of them.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        uds: str | None = None,
+        timeout_s: float = 30.0,
+        patience: Patience | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._address = address(url, token, uds=uds, env=os.environ)
+        self._timeout_s = timeout_s
+        self._patience = patience or Patience()
+        self._http = _http(self._address, tls)
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {self._address}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    async def create(self, **run: Unpack[NewRun]) -> RunInfo:
+        """Of `code`, a `notebook` or `commands`; the same ID and body give the same run again."""
+        return await self.ask(protocol.create(**named(run)))
+
+    async def execute(
+        self,
+        code: str,
+        *,
+        on_output: OnOutput | None = None,
+        on_record: OnRecord | None = None,
+        on_input: OnInputAsync | None = None,
+        **wishes: Unpack[RunWishes],
+    ) -> RunInfo:
+        """Create a run and follow it to its end. Without `on_input` the code cannot ask."""
+        info = await self.create(code=code, **asking(wishes, allowed=on_input is not None))
+        return await self.follow(
+            info.uid, on_output=on_output, on_record=on_record, on_input=on_input
+        )
+
+    async def follow(
+        self,
+        run_id: str,
+        *,
+        on_output: OnOutput | None = None,
+        on_record: OnRecord | None = None,
+        on_input: OnInputAsync | None = None,
+    ) -> RunInfo:
+        """Everything from the beginning on, until the run is over.
+
+        `on_input` may be a coroutine function; it is cancelled when its prompt has gone.
+        """
+        try:
+            async with asyncio.TaskGroup() as group, aclosing(self.records(run_id)) as records:
+                answering: asyncio.Task[None] | None = None
+                async for told in records:
+                    if on_record is not None:
+                        on_record(told)
+                    if on_output is not None and isinstance(told.body, LogText):
+                        on_output(told.body.stream, told.body.text)
+                    if on_input is not None and isinstance(told.body, InputAsked):
+                        answering = group.create_task(self._answer(run_id, told.body, on_input))
+                    if answering is not None and isinstance(told.body, (InputAnswered, Completed)):
+                        answering.cancel()
+        except ExceptionGroup as faults:
+            raise faults.exceptions[0] from None  # of the group nobody need know
+        return await self.run(run_id)
+
+    async def _answer(self, run_id: str, asked: InputAsked, on_input: OnInputAsync) -> None:
+        prompt = (await self.run(run_id)).view.prompt
+        if prompt is None or prompt.prompt_id != asked.prompt_id:
+            return  # it was answered before we came to it
+        value = on_input(asked.prompt, asked.password)
+        if not isinstance(value, str):
+            value = await value
+        with suppress(Conflict):  # the prompt has gone meanwhile
+            await self.input(run_id, value, asked.prompt_id)
+
+    async def run(self, run_id: str) -> RunInfo:
+        """By run ID or uid."""
+        return await self.ask(protocol.run(run_id))
+
+    async def outputs(self, run_id: str) -> list[dict[str, Json]] | None:
+        """As in a notebook. None: they are too big for one answer; `records` has them."""
+        return await self.ask(protocol.outputs(run_id))
+
+    async def runs(
+        self,
+        *,
+        state: RunState | str | None = None,
+        outcome: Outcome | str | None = None,
+        kernel: str | None = None,
+        labels: Mapping[str, str | None] | None = None,
+    ) -> AsyncGenerator[RunInfo]:
+        """Newest first, page by page. A label that is None may have any value."""
+        call = protocol.runs(state=state, outcome=outcome, kernel=kernel, labels=labels)
+        while True:
+            page = await self.ask(call)
+            for info in page.runs:
+                yield info
+            if page.next is None:
+                return
+            call = protocol.runs(
+                state=state, outcome=outcome, kernel=kernel, labels=labels, before=page.next
+            )
+
+    async def records(self, run_id: str, *, after: int = 0) -> AsyncGenerator[Told]:
+        """Each record behind `after` once, as it comes, until the run is over."""
+        following = Following(run_id, Seq(after), self._patience)
+        while (pause_s := following.turn()) is not None:
+            await asyncio.sleep(pause_s)
+            try:
+                async with self._stream(following.call()) as response:
+                    if following.opened(await _head(response)):
+                        async for chunk in response.aiter_bytes():
+                            for told in following.take(chunk):
+                                yield told
+            except Unreachable as fault:
+                following.lost(fault)
+
+    async def page(
+        self, run_id: str, *, after: int = 0, wait: float = 0.0, limit: int | None = None
+    ) -> RecordPage:
+        """What is there behind `after`, late records too; waits for the first of it."""
+        return await self.ask(protocol.records(run_id, after=after, wait=wait, limit=limit))
+
+    async def log(self, run_id: str, stream: str | None = None) -> AsyncGenerator[tuple[str, str]]:
+        """Stream and text of all that is printed, as it comes, until the run is over."""
+        async with aclosing(self.records(run_id)) as records:
+            async for told in records:
+                if isinstance(told.body, LogText) and stream in (None, told.body.stream):
+                    yield told.body.stream, told.body.text
+
+    async def text(self, run_id: str, stream: str | None = None) -> str:
+        """All that was printed so far."""
+        return await self.ask(protocol.text(run_id, stream))
+
+    async def notebook(self, run_id: str) -> dict[str, Json]:
+        """What has become of it so far, as a notebook."""
+        return await self.ask(protocol.notebook(run_id))
+
+    async def input(self, run_id: str, value: str, prompt_id: int | None = None) -> None:
+        """`NotWaiting`, `WrongPrompt`."""
+        await self.ask(protocol.give_input(run_id, value, prompt_id))
+
+    async def cancel(
+        self, run_id: str, *, grace: float | None = None, escalate: bool = True
+    ) -> RunInfo:
+        """Returns at once; a run that is executed is `cancelling` until it ends."""
+        return await self.ask(protocol.cancel(run_id, grace=grace, escalate=escalate))
+
+    async def delete(self, run_id: str) -> None:
+        """With its log and its artifacts. `RunActive` before it is over."""
+        await self.ask(protocol.delete_run(run_id))
+
+    async def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
+        return await self.ask(protocol.artifacts(run_id))
+
+    async def download(self, run_id: str, artifact: Artifact | str, path: str | Path) -> None:
+        """To this file, which is there when it is complete and its digest right."""
+        if isinstance(artifact, str):
+            artifact = named_artifact(await self.artifacts(run_id), artifact)
+        download = Download(run_id, artifact, self._patience)
+        file = await asyncio.to_thread(PartFile, Path(path))
+        try:
+            while (pause_s := download.turn()) is not None:
+                await asyncio.sleep(pause_s)
+                try:
+                    await self._carry(download, file)
+                except Unreachable as fault:
+                    download.lost(fault)
+            await asyncio.to_thread(file.finish)
+        finally:
+            await asyncio.to_thread(file.abandon)
+
+    async def _carry(self, download: Download, file: PartFile) -> None:
+        async with self._stream(download.call()) as response:
+            if not download.opened(await _head(response)):
+                return
+            await asyncio.to_thread(file.begin_at, download.start)
+            async for chunk in response.aiter_bytes():
+                download.take(chunk)
+                await asyncio.to_thread(file.write, chunk)
+
+    # -- kernels, and the gateway as a whole -----------------------------------------------------
+
+    async def kernels(self) -> tuple[KernelInfoView, ...]:
+        return await self.ask(protocol.kernels())
+
+    async def kernelspecs(self) -> KernelSpecsView:
+        return await self.ask(protocol.kernelspecs())
+
+    async def create_kernel(
+        self, name: str | None = None, env: Mapping[str, str] | None = None
+    ) -> KernelInfoView:
+        """At once, before it is there. Never sent twice: each time would start one more."""
+        return await self.ask(protocol.create_kernel(name, env))
+
+    async def delete_kernel(self, kernel_id: str) -> None:
+        """Its runs end as cancelled; returns when the process is gone."""
+        await self.ask(protocol.delete_kernel(kernel_id))
+
+    async def limits(self) -> dict[str, Json]:
+        return await self.ask(protocol.limits())
+
+    async def health(self) -> dict[str, Json]:
+        """How the gateway is, also when it can take nothing new."""
+        return await self.ask(protocol.health())
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    async def ask(self, call: Call[T]) -> T:
+        """Any call of `protocol`; sent again where that is harmless."""
+        attempts = Attempts(call, self._patience)
+        result: T | Again
+        while True:
+            try:
+                with wire.wire_faults(self._address):
+                    response = await self._http.send(self._request(call, self._timeout_s))
+            except Unreachable as fault:
+                result = attempts.lost(fault)
+            else:
+                result = attempts.answered(wire.answer_of(response))
+            if not isinstance(result, Again):
+                return result
+            await asyncio.sleep(result.pause_s)
+
+    @asynccontextmanager
+    async def _stream(self, call: Call[Any]) -> AsyncIterator[httpx.Response]:
+        request = self._request(call, wire.SILENCE_S)
+        with wire.wire_faults(self._address):
+            response = await self._http.send(request, stream=True)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+
+    def _request(self, call: Call[Any], read_s: float) -> httpx.Request:
+        return self._http.build_request(**wire.request_options(self._address, call, read_s))
+
+
+def _http(address: Address, tls: ssl.SSLContext | None) -> httpx.AsyncClient:
+    options = wire.http_options(address, tls)
+    if address.is_on_this_machine:
+        options["transport"] = httpx.AsyncHTTPTransport(**wire.transport_options(address, tls))
+    return httpx.AsyncClient(**options)
+
+
+async def _head(response: httpx.Response) -> Answer:
+    if wire.streams(response):
+        return wire.head_of(response)
+    await response.aread()
+    return wire.answer_of(response)

@@ -1,0 +1,171 @@
+"""Runs that bring kernels of their own: which of them have one now, and whose turn is next.
+
+Knows how many there may be, and that a slot is taken from the launch of a kernel until its process
+is gone. Must not know how a run is made, nor what it executes. Owners take turns, and the runs of
+one owner go in the order in which they came; so nobody waits behind the thousand runs of another.
+A run that a limit of kernels keeps from its slot waits for room, and lets other owners go before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from kernel_gateway.errors import TooManyRuns
+from kernel_gateway.execution.losses import DELETED, RUN_OVER, not_launched
+from kernel_gateway.execution.tasks import Tasks
+from kernel_gateway.runs import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kernel_gateway.execution.live import LiveRun
+    from kernel_gateway.execution.session import Session
+    from kernel_gateway.execution.sessions import Sessions
+    from kernel_gateway.execution.settings import EngineSettings
+    from kernel_gateway.service import Owner
+
+T = TypeVar("T")
+
+
+class Turns(Generic[T]):
+    """Whoever waits, one owner after the other."""
+
+    def __init__(self) -> None:
+        self._by_owner: dict[Owner, deque[T]] = {}  # whose turn is next first; none is empty
+
+    def __iter__(self) -> Iterator[T]:
+        for waiting in self._by_owner.values():
+            yield from waiting
+
+    def join(self, owner: Owner, one: T) -> None:
+        self._by_owner.setdefault(owner, deque()).append(one)
+
+    def take(self, may_go: Callable[[T], bool]) -> T | None:
+        """The next that may go; his owner is last then."""
+        for owner, waiting in self._by_owner.items():
+            if may_go(waiting[0]):
+                del self._by_owner[owner]
+                one = waiting.popleft()
+                if waiting:
+                    self._by_owner[owner] = waiting
+                return one
+        return None
+
+    def leave(self, owner: Owner, one: T) -> None:
+        """Harmless for one that does not wait."""
+        waiting = self._by_owner.get(owner, deque())
+        if one in waiting:
+            waiting.remove(one)
+            if not waiting:
+                del self._by_owner[owner]
+
+    def position(self, owner: Owner, one: T) -> int | None:
+        """How many go before, if nobody else comes; None for one that does not wait."""
+        if one not in self._by_owner.get(owner, ()):
+            return None
+        place = self._by_owner[owner].index(one)
+        before = place
+        is_earlier = True  # in turn than this owner
+        for other, waiting in self._by_owner.items():
+            if other == owner:
+                is_earlier = False
+            else:
+                before += min(len(waiting), place + is_earlier)
+        return before
+
+
+class Slots:
+    """Close it before the sessions, and join it after them."""
+
+    def __init__(self, sessions: Sessions, settings: EngineSettings) -> None:
+        self._sessions = sessions
+        self._settings = settings
+        self._homes: dict[LiveRun, Session] = {}  # of all that have not ended
+        self._waiting: Turns[LiveRun] = Turns()  # those whose creation is stored
+        self._served: set[LiveRun] = set()  # that have a slot
+        self._closed = False
+        self._tasks = Tasks("slots")
+        sessions.when_room = self._fill
+
+    def check_room(self) -> None:
+        """Raises `TooManyRuns`; call it before a run is created, so that none is stored in vain."""
+        bound = self._settings.queue_bound
+        if sum(live not in self._served for live in self._homes) >= bound:
+            raise TooManyRuns(
+                f"{bound} runs with kernels of their own wait already; try again later."
+            )
+
+    def session_of(self, live: LiveRun) -> Session | None:
+        """Where it is executed, or will be; None when it is over, and for all other runs."""
+        return self._homes.get(live)
+
+    def position(self, live: LiveRun) -> int | None:
+        return self._waiting.position(live.identity.owner, live)
+
+    def add(self, live: LiveRun, session: Session) -> None:
+        """The session has no process yet: that is launched when the run has its slot."""
+        self._homes[live] = session
+        session.when_released = self._released
+
+    def put(self, live: LiveRun) -> None:
+        """It is stored: it may have its turn. It may have been cancelled meanwhile."""
+        if live.machine.finished:
+            return
+        self._waiting.join(live.identity.owner, live)
+        if self._closed:
+            self._end_waiting(live)
+        self._fill()
+
+    def close(self) -> None:
+        """Those that wait are over; those with kernels end with their sessions."""
+        self._closed = True
+        for live in list(self._waiting):
+            self._end_waiting(live)
+
+    async def join(self) -> None:
+        await self._tasks.join()
+
+    def _end_waiting(self, live: LiveRun) -> None:
+        self._homes[live].feed(live, events.KernelLost(DELETED, deleted=True))
+
+    def _fill(self) -> None:
+        """Give slots until there is none, or nobody who may go."""
+        while not self._closed and len(self._served) < self._settings.own_kernels:
+            live = self._waiting.take(self._may_go)
+            if live is None:
+                return
+            self._serve(live)
+
+    def _may_go(self, live: LiveRun) -> bool:
+        return self._sessions.has_room(self._homes[live])
+
+    def _serve(self, live: LiveRun) -> None:
+        session = self._homes[live]
+        self._served.add(live)
+        try:
+            self._sessions.admit(session)
+        except Exception as fault:  # the kernelspec is gone, or its provisioner fails
+            session.feed(live, events.KernelLost(not_launched(fault)))
+            return
+        session.put(live)
+
+    def _released(self, live: LiveRun) -> None:
+        """A run of such a session is over; perhaps one that somebody else has sent there."""
+        session = self._homes.pop(live, None)
+        if session is None:
+            return
+        self._waiting.leave(live.identity.owner, live)
+        if live in self._served:
+            session.condemn(RUN_OVER)  # now: a kernel that has died is not to be started again
+            self._tasks.start(self._vacate(live, session))
+
+    async def _vacate(self, live: LiveRun, session: Session) -> None:
+        try:
+            if self._sessions.get(session.id) is session and not self._closed:
+                await self._sessions.end(session, RUN_OVER)
+            else:  # somebody has deleted it, or all are being ended
+                await session.gone()
+        finally:
+            self._served.discard(live)
+            self._fill()

@@ -1,0 +1,1 @@
+"""The description of all routes as an OpenAPI document, put together of tables."""
