@@ -61,21 +61,21 @@ class Console:
 
     def due_at(self) -> float | None:
         """When there is something to take."""
-        times = [held.began + HOLD_S for held in self._held.values()]
+        times = [held.due_at for held in self._held.values()]
         if self._ready:
             times.append(0.0 if self._ready_size >= BIG_PIECE else self._pace_at)
         return min(times, default=None)
 
     def lets_go(self, now: float) -> bool:
         """Whether `take` would give an unfinished line."""
-        return any(now >= held.began + HOLD_S for held in self._held.values())
+        return any(held.due_at <= now for held in self._held.values())
 
     def take(self, now: float) -> list[Piece]:
         """What is due by now, in as few pieces as the order of the streams allows."""
         due_at = self.due_at()
         if due_at is None or now < due_at:
             return []
-        for source in [source for source, held in self._held.items() if now >= held.began + HOLD_S]:
+        for source in [source for source, held in self._held.items() if held.due_at <= now]:
             self._release(source)
         return self._taken(now)
 
@@ -119,7 +119,7 @@ class _Held:
     """A line that is not finished."""
 
     def __init__(self, began: float) -> None:
-        self.began = began
+        self.due_at = began + HOLD_S
         self.size = 0
         self._parts: list[str] = []
 

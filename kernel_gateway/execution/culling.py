@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.service import KernelState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from kernel_gateway.execution.clock import Clock, Handle
     from kernel_gateway.execution.session import Session
@@ -37,7 +37,7 @@ class Culler:
         launcher: Launcher,
         settings: CullingSettings,
         clock: Clock,
-        cull: Callable[[Session, float], Awaitable[None]],
+        cull: Callable[[Session, float], Coroutine[Any, Any, None]],
     ) -> None:
         self._launcher = launcher
         self._settings = settings
@@ -139,10 +139,7 @@ class Culler:
     def _end(self, session: Session, now: Instant) -> None:
         idle_s = now.mono - session.last_activity.mono
         log.warning("%r is culled: idle for %.0f s", session, idle_s)
-        self._tasks.start(self._culled(session, idle_s))
-
-    async def _culled(self, session: Session, idle_s: float) -> None:
-        await self._cull(session, idle_s)
+        self._tasks.start(self._cull(session, idle_s))
 
     # -- its end -----------------------------------------------------------------------------------
 

@@ -242,8 +242,11 @@ class ManagedKernel:
 
     @property
     def takes_requests(self) -> bool:
-        """What is sent now reaches a generation that is there, and not on its way up or down."""
-        return self.is_up and not (self._is_going or self._poisoned)
+        """What is sent now reaches a generation that is there, and not on its way up or down. A
+        process may have died and its death not be told yet: what it is sent then would be lost."""
+        if not self.is_up or self._is_going or self._poisoned:
+            return False
+        return self._kernel is not None and self._kernel.alive
 
     @property
     def has_process(self) -> bool:

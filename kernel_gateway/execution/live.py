@@ -130,7 +130,7 @@ class LiveRun:
 
     def _enlist(self) -> None:
         self._is_due = False
-        self._end_patience()
+        self.hurry()
 
     def take(self) -> Sequence[Write]:
         if self._is_closed:
@@ -253,7 +253,7 @@ class LiveRun:
     async def read(self, after: Seq, limit: int) -> Sequence[Record]:
         """Told records behind `after`: from memory as far as it reaches back, else the store's."""
         if after >= self.told:
-            self._end_patience()  # somebody wants what there is beyond
+            self.hurry()  # somebody wants what there is beyond
             return ()
         if self._tail and self._tail[0].seq <= after + 1:
             start = after + 1 - self._tail[0].seq
@@ -290,19 +290,16 @@ class LiveRun:
 
     def hurry(self) -> None:
         """Somebody waits until what has happened is told."""
-        self._end_patience()
+        if self.log.pending:
+            self._store.enlist(self)
 
     def follow(self) -> None:
         """A reader wants each record at once, also those that could wait. Pair with `unfollow`."""
         self._followers += 1
-        self._end_patience()
+        self.hurry()
 
     def unfollow(self) -> None:
         self._followers -= 1
-
-    def _end_patience(self) -> None:
-        if self.log.pending:
-            self._store.enlist(self)
 
     def _wake(self) -> None:
         for waiter in self._waiters:

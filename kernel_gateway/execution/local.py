@@ -703,13 +703,12 @@ class LocalService:
 
     async def run_plan(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunPlan:
         found = await self._find(owner, run_id, kernel_id)
-        identity = found.identity
-        if isinstance(found, LiveRun) and found.is_slim:
-            stored = await self._store.find_runs(owner, identity.uid)
-            if not stored:  # it was removed meanwhile
-                raise RunExpired(f"The run {run_id!r} is over and no longer kept.")
-            return stored[0].plan
-        return identity.plan
+        if isinstance(found, LiveRun) and not found.is_slim:
+            return found.identity.plan
+        plan = await self._store.plan(found.identity.uid)
+        if plan is None:  # it was removed meanwhile
+            raise RunExpired(f"The run {run_id!r} is over and no longer kept.")
+        return plan
 
     # -- runs: reading -----------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Brings a database to the tables of this version.
 
-Alembic is imported only when there is something to do: it costs more than all the rest of opening.
+Alembic is imported for an older database only: it costs more than all the rest of opening. A new
+one gets the tables as they are now; a test sees to it that the way over all versions ends there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, text
 
 from kernel_gateway.errors import Refused
+from kernel_gateway.store.tables import metadata
 
 #: The newest revision in `migrations/versions`; a test compares the two.
 HEAD = "0003"
@@ -20,7 +22,9 @@ def migrate(engine: Engine) -> None:
     """All or nothing. Raises `Refused` for a database that is not one of ours, or of tomorrow's."""
     with engine.begin() as connection:
         version = _version(connection)
-        if version != HEAD:
+        if version is None:
+            _create(connection)
+        elif version != HEAD:
             _upgrade(connection, version)
 
 
@@ -44,7 +48,18 @@ def _version(connection: Connection) -> str | None:
     return None
 
 
-def _upgrade(connection: Connection, version: str | None) -> None:
+def _create(connection: Connection) -> None:
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(
+        text(
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+            "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+        )
+    )
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+
+
+def _upgrade(connection: Connection, version: str) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -53,7 +68,7 @@ def _upgrade(connection: Connection, version: str | None) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if version is not None and version not in known:
+    if version not in known:
         raise Refused(
             f"{_name(connection)} was written by a newer gateway (its version is {version}, "
             f"ours is {HEAD}). Install that gateway, or choose another folder."

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+OUTLINED_ABOVE = 16 * 2**10  # bytes of a plan
+
 Parameters: TypeAlias = dict[str, Any]
 
 
@@ -79,8 +81,11 @@ def fixed_parameters(run: StoredRun) -> Parameters:
 
 
 def plan_parameters(run: StoredRun) -> Parameters:
+    """The code of a run can have megabytes, and who looks at a page of runs has no use for it."""
+    plan = plan_bytes(run.plan)
     return {
-        "plan": plan_bytes(run.plan),
+        "plan": plan,
+        "outline": plan_bytes(run.plan.without_code()) if len(plan) > OUTLINED_ABOVE else None,
         "labels": encode(dict(run.labels)) if run.labels else None,
     }
 
@@ -116,7 +121,7 @@ def run_of(row: Row[Any]) -> StoredRun:
         kernel_name=row.kernel_name,
         generation=row.generation,
         digest=row.digest,
-        plan=plan_of(row.plan),
+        plan=plan_of(row.outline),
         labels=decode_object(row.labels or b"{}"),  # type: ignore[arg-type]
         webhook=shapes.load(Webhook, decode(row.webhook)) if row.webhook else None,
         view=view_of(row.view),

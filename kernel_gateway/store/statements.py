@@ -94,7 +94,7 @@ def _runs(source: FromClause) -> Select[tuple[object, ...]]:
     )
     return select(
         runs,
-        plans.c.plan,
+        func.coalesce(plans.c.outline, plans.c.plan).label("outline"),
         plans.c.labels,
         logs.c.next,
         logs.c.bytes,
@@ -104,6 +104,8 @@ def _runs(source: FromClause) -> Select[tuple[object, ...]]:
         webhooks.c.deliveries,
     ).select_from(parts)
 
+
+PLAN = select(plans.c.plan).where(plans.c.run == _NUMBER_OF)
 
 _RUNS = _runs(runs)
 _LABELLED = _runs(labels.join(runs, runs.c.number == labels.c.run)).where(

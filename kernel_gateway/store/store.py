@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Executable, Row
 
+    from kernel_gateway.runs.plan import RunPlan
     from kernel_gateway.runs.records import Record, Seq
     from kernel_gateway.service import Owner, RunId, RunUid
     from kernel_gateway.store.adoption import Measures
@@ -157,6 +158,11 @@ class Store:
         for run in found:
             newest.setdefault(run.session, run)
         return list(newest.values())
+
+    async def plan(self, uid: RunUid) -> RunPlan | None:
+        """All of it; None when the run is not there."""
+        found = await self._rows(statements.PLAN, {"of": uid})
+        return rows.plan_of(found[0].plan) if found else None
 
     async def unfinished(self) -> list[StoredRun]:
         """Of all owners, oldest first: at the start, what the last gateway left behind."""

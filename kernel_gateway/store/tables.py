@@ -80,6 +80,7 @@ plans = Table(
     metadata,
     Column("run", _NUMBER, ForeignKey(runs.c.number), primary_key=True, autoincrement=False),
     Column("plan", LargeBinary, nullable=False),  # JSON
+    Column("outline", LargeBinary),  # JSON: the plan without its code; null: it is small anyway
     Column("labels", LargeBinary),  # JSON; null: none. What lists ask is in the next table.
 )
 

@@ -37,7 +37,7 @@ class StoredRun:
     kernel_name: str
     generation: int | None
     digest: str  # of the body, for "same ID, same body"
-    plan: RunPlan
+    plan: RunPlan  # read without its code where that is long; `Store.plan` has it all
     labels: Mapping[str, str] = field(default_factory=dict)  # written once
     webhook: Webhook | None = None  # written once
     view: RunView

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from kernel_gateway.errors import HostRefused, OriginRefused, Unauthorized
+from kernel_gateway.errors import HostRefused, InvalidField, OriginRefused, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,6 +96,12 @@ def token_in_subprotocols(request: HTTPServerRequest) -> bytes | None:
 
 def is_upgrade(request: HTTPServerRequest) -> bool:
     return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+def check_upgrade(request: HTTPServerRequest) -> None:
+    """Raises `InvalidField`."""
+    if not is_upgrade(request):
+        raise InvalidField({"Upgrade": "must be websocket: this is no call but a connection"})
 
 
 def _token_in_query(request: HTTPServerRequest) -> bytes | None:

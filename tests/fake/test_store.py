@@ -158,6 +158,19 @@ async def test_what_a_run_brings_along_comes_back_as_it_was(store: Store) -> Non
     assert plain == await store.find_run(ME, "kernel-1", plain.run_id)
 
 
+async def test_long_code_is_read_where_it_is_asked_for_alone(store: Store) -> None:
+    """A page of runs can have as much of it as the memory."""
+    steps = (StepPlan(code="x = 1\n" * 10_000, name="first"), StepPlan(code="", name="second"))
+    plan = RunPlan(mode=Mode.NOTEBOOK, steps=steps, document="{}", context={"a": "b"})
+    run = a_run(plan=plan)
+    await store.write(PutRun(run))
+    outlined = replace(run, plan=plan.without_code())
+    assert [outlined] == await store.list_runs(ME)
+    assert outlined == await store.find_run(ME, "kernel-1", run.run_id)
+    assert plan == await store.plan(run.uid)
+    assert await store.plan(RunUid("nobody")) is None
+
+
 async def test_a_later_put_replaces_what_changes(store: Store) -> None:
     run = a_run()
     await store.write(PutRun(run))

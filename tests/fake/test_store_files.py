@@ -220,21 +220,25 @@ async def test_a_store_stays_where_it_was_opened(
 # -- versions ------------------------------------------------------------------------------------
 
 
-async def test_migrations_make_exactly_the_tables(store: Store, outside: Outside) -> None:
-    engine = create_engine(f"sqlite:///{outside.database}")
-    fresh = create_engine("sqlite://")
-    question = sql(
-        "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%' AND sql > ''"
-    )
+async def test_migrations_end_at_the_tables_of_a_new_database(
+    store: Store, outside: Outside, tmp_path: Path
+) -> None:
+    old = StoreSettings(folder=tmp_path / "old")
+    old.folder.mkdir()
+    await asyncio.to_thread(migrate_to, old, "head")
+    new = create_engine(f"sqlite:///{outside.database}")
+    engine = create_engine(f"sqlite:///{Outside(old.folder).database}")
+    question = sql("SELECT name, sql FROM sqlite_master WHERE sql > ''")
     try:
-        with engine.connect() as migrated, fresh.connect() as made:
+        with engine.connect() as migrated, new.connect() as made:
             assert [] == compare_metadata(MigrationContext.configure(migrated), metadata)
-            metadata.create_all(made)
             # What compare_metadata does not look at: partial indexes, WITHOUT ROWID.
             assert _ddl(made.execute(question).all()) == _ddl(migrated.execute(question).all())
+            version = sql("SELECT version_num FROM alembic_version")
+            assert made.execute(version).all() == migrated.execute(version).all()
     finally:
         engine.dispose()
-        fresh.dispose()
+        new.dispose()
 
 
 def _ddl(rows: object) -> dict[str, list[str]]:
@@ -398,16 +402,17 @@ def test_the_newest_migration_is_the_head() -> None:
 async def test_alembic_is_imported_only_for_a_migration(
     settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    old = replace(settings, folder=settings.folder.parent / "old")
+    old.folder.mkdir(parents=True)
+    await asyncio.to_thread(migrate_to, old, "0001")
     with monkeypatch.context() as patch:
         for name in [name for name in sys.modules if name.partition(".")[0] == "alembic"]:
             patch.setitem(sys.modules, name, None)
-        with pytest.raises(ImportError):
-            await Store.open(settings)
-    await (await Store.open(settings)).close()
-    with monkeypatch.context() as patch:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "alembic"]:
-            patch.setitem(sys.modules, name, None)
+        await (await Store.open(settings)).close()  # a new one
         await (await Store.open(settings)).close()
+        with pytest.raises(ImportError):
+            await Store.open(old)
+    await (await Store.open(old)).close()
 
 
 async def test_a_database_of_a_newer_gateway_is_refused(

@@ -20,12 +20,12 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from kernel_gateway.errors import (
     Draining,
     GatewayError,
-    InvalidField,
     NotWaiting,
     WrongPrompt,
 )
 from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.service import Cursor, ExecuteCall, ExecuteMode, RunId, Status
+from kernel_gateway.web.auth import check_upgrade
 from kernel_gateway.web.backendai import frames, render, schemas
 from kernel_gateway.web.backendai.handler import BackendAIHandler
 
@@ -51,8 +51,7 @@ class Execute(BackendAIHandler, WebSocketHandler):
 
     async def on_get(self, name: str) -> None:
         self._session_id = (await self.session(name)).id
-        if self.request.headers.get("Upgrade", "").lower() != "websocket":
-            raise InvalidField({"Upgrade": "must be websocket: this is no call but a connection"})
+        check_upgrade(self.request)
         first = self._expect()
         async with asyncio.TaskGroup() as tasks:
             talk = tasks.create_task(self._talk(first))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
-from kernel_gateway.errors import GatewayError, InvalidField, MalformedMessage
+from kernel_gateway.errors import GatewayError, MalformedMessage
 from kernel_gateway.messaging.websocket import (
     V1_PROTOCOL,
     from_legacy,
@@ -29,7 +29,7 @@ from kernel_gateway.messaging.websocket import (
     to_v1,
 )
 from kernel_gateway.service import Parting
-from kernel_gateway.web.auth import TOKEN_PROTOCOL, is_upgrade
+from kernel_gateway.web.auth import TOKEN_PROTOCOL, check_upgrade
 from kernel_gateway.web.handler import JupyterHandler
 from kernel_gateway.web.jupyter.pieces import in_pieces
 
@@ -75,8 +75,7 @@ class Channels(JupyterHandler, WebSocketHandler):
 
     async def on_get(self, kernel_id: str) -> None:
         self._kernel = await self.service.kernel(self.owner, kernel_id)
-        if not is_upgrade(self.request):
-            raise InvalidField({"Upgrade": "must be websocket: this is no call but a connection"})
+        check_upgrade(self.request)
         self.door.origins.check(self.request)
         self._session_id = self.get_query_argument("session_id", "") or None
         self._is_lab = self._reads_for_lab(self._kernel)

@@ -24,6 +24,7 @@ def upgrade() -> None:
         ["owner", "kernel_id", "created_at"],
         unique=False,
     )
+    op.add_column("plans", sa.Column("outline", sa.LargeBinary(), nullable=True))
     op.add_column("plans", sa.Column("labels", sa.LargeBinary(), nullable=True))
     op.add_column("tombstones", sa.Column("session", sa.Text(), nullable=True))
     op.create_table(
