@@ -44,9 +44,11 @@ class InputApp(ServerCommand):
 
 
 def _typed(prompt: Prompt) -> str:
-    if sys.stdin.isatty():
-        print(harmless(prompt.prompt), end="", file=sys.stderr, flush=True)
-    line = read_line(hidden=prompt.password)
+    def show() -> None:
+        if sys.stdin.isatty():
+            print(harmless(prompt.prompt), end="", file=sys.stderr, flush=True)
+
+    line = read_line(show, hidden=prompt.password)
     if line is None:
         raise UsageError("There is no text on standard input.")
     return line

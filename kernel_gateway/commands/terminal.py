@@ -94,9 +94,11 @@ class Lines:
         return os.read(self._descriptor, _CHUNK)
 
 
-def read_line(*, hidden: bool) -> str | None:
-    """One line of standard input, without its newline. None when there is none."""
+def read_line(prompt: Callable[[], None], *, hidden: bool) -> str | None:
+    """One line of standard input, without its newline. None when there is none. The prompt is shown
+    as by `Lines.ask`."""
     with _echo(sys.stdin.fileno(), shown=not hidden):
+        prompt()
         line = sys.stdin.readline()
     return line.removesuffix("\n") if line else None
 

@@ -242,11 +242,15 @@ class ManagedKernel:
 
     @property
     def takes_requests(self) -> bool:
-        """What is sent now reaches a generation that is there, and not on its way up or down. A
-        process may have died and its death not be told yet: what it is sent then would be lost."""
-        if not self.is_up or self._is_going or self._poisoned:
-            return False
-        return self._kernel is not None and self._kernel.alive
+        """What is sent now reaches a generation that is there, and not on its way up or down."""
+        return self.is_up and not (self._is_going or self._poisoned)
+
+    @property
+    def can_begin(self) -> bool:
+        """It is up, and at this very moment its process lives: a death is told some time after it,
+        and a run that is sent in between would be lost. What clients send goes to where they
+        think that they are: a cell behind one that has died belongs to what died with it."""
+        return self.is_up and self._kernel is not None and self._kernel.alive
 
     @property
     def has_process(self) -> bool:

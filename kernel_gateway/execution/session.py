@@ -521,7 +521,7 @@ class Session:
             self.feed(live, events.KernelLost(not_launched(fault)))
             return
         live.generation = kernel.generation
-        if kernel.takes_requests:
+        if kernel.can_begin:
             self._begin(live, kernel)
         else:
             self.feed(live, events.Admitted())

@@ -71,6 +71,7 @@ class KernelProcess:
         self.out_of_memory = False
         self._folder: PrivateFolder | None = None
         self._output: OutputPipe | None = None
+        self._manager: KernelManager | None = None
         self._provisioner: KernelProvisionerBase | None = None
         self._pidfd: int | None = None
         self._waiting: asyncio.Task[int | None] | None = None
@@ -133,6 +134,8 @@ class KernelProcess:
             self.out_of_memory = await asyncio.to_thread(self._oom_kills.explains, self._oom_count)
         if self._provisioner:
             await _fenced("cleanup", self._provisioner.cleanup())
+        if self._manager is not None:  # else it does so whenever it is collected, on the loop
+            await asyncio.to_thread(self._manager.cleanup_connection_file)
         self._close_pidfd()
         if self._output:
             self._output.close()
@@ -170,7 +173,7 @@ class KernelProcess:
     async def _launch(self) -> dict[str, Any]:
         if self._request.artifact_dir:
             await _make_artifact_dir(self._request.artifact_dir)
-        manager = self._manager()
+        manager = self._manager = self._made_manager()
         self._provisioner = self._made_provisioner(manager)
         self._choose_transport(manager)
         options = self._start_options()
@@ -187,7 +190,7 @@ class KernelProcess:
         await self._provisioner.post_launch(**prepared)
         return dict(info)
 
-    def _manager(self) -> KernelManager:
+    def _made_manager(self) -> KernelManager:
         self._folder = PrivateFolder(self._settings.runtime_dir)
         manager = KernelManager(
             kernel_name=self._request.spec_name,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def test_calls_are_answered_as_described(server: Server) -> None:
-    call_all(server, "--exclude-tag=backendai", "--max-examples=10")
+    call_all(server, "--exclude-tag=backendai", "--max-examples=6")
 
 
 def test_no_call_of_backendais_api_is_a_mistake_of_ours(server: Server) -> None:
@@ -27,7 +27,7 @@ def test_no_call_of_backendais_api_is_a_mistake_of_ours(server: Server) -> None:
     checks = "not_a_server_error,status_code_conformance,content_type_conformance"
     phases = "examples,coverage,fuzzing"
     arguments = ("--include-tag=backendai", f"--phases={phases}", f"--checks={checks}")
-    call_all(server, *arguments, "--max-examples=3")
+    call_all(server, *arguments, "--max-examples=2")
 
 
 def test_the_document_is_openapi(server: Server, tmp_path: Path) -> None:

@@ -41,7 +41,11 @@ ENDS: list[tuple[dict[str, Any], tuple[str, str, int]]] = [
     ),
     ({"code": BEFORE + LOOP, "labels": {"cancel": "me"}}, ("cancelled", "cancelled", 130)),
     ({"code": BEFORE + LOOP, "limits": {"run": 0.3}}, ("timeout", "run_limit", 124)),
-    ({"code": f"{BEFORE}import os; os._exit(7)"}, ("lost", "kernel_died", 7)),
+    # A kernel that dies at once may take along what it has printed: it is to wait until it is told.
+    (
+        {"code": f"{BEFORE}input(); import os; os._exit(7)", "labels": {"answer": "me"}},
+        ("lost", "kernel_died", 7),
+    ),
     (
         {"mode": "batch", "steps": {"build": "echo before", "exec": "exit 4"}},
         ("error", "exit_code", 4),
@@ -67,9 +71,13 @@ async def test_each_end_is_completed_once_with_its_log_and_its_exit_code(
         runs = [await caller.create(kernel=kernel.id, webhook=webhook, **body) for body, _ in ENDS]
         for run, (_, (outcome, code, exit_code)) in zip(runs, ENDS, strict=True):
             uid = run["uid"]
-            if run["labels"]:
+            if "cancel" in run["labels"]:
                 await caller.printed(uid, "before\n")
                 assert 202 == (await caller.cancel(uid)).status
+            if "answer" in run["labels"]:
+                await caller.reached(uid, "waiting-input")
+                given = await caller.call("POST", path_of(uid, "/input"), {"value": ""})
+                assert 200 == given.status
             found = await caller.over(uid)
             ended = (found["outcome"], found["reason"]["code"], found["exit_code"])
             assert (outcome, code, exit_code) == ended, found

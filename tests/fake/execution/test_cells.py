@@ -448,17 +448,6 @@ async def test_of_other_messages_only_so_many_are_held(
     assert ["comm_msg", "comm_msg", "execute_request", "execute_request"] == sent
 
 
-async def test_a_cell_sent_to_a_process_that_has_just_died_runs_in_the_next(bench: Bench) -> None:
-    """Its death is told in a later turn of the loop."""
-    kernel = await bench.a_kernel()
-    client = joined(bench, kernel)
-    await bench.kernel.kill()
-    cell = client.cell("print 1")
-    await client.done(cell)
-    assert ("ok", "done") == await end_of(bench, kernel, cell)
-    assert 2 == (await bench.service.kernel(ME, kernel)).generation
-
-
 @with_behaviour(dies_at_start=KernelExit(exit_code=1, stderr_tail="no such module"))
 async def test_cells_of_a_kernel_that_never_starts_are_lost_and_answered(
     bench: Bench, gate: asyncio.Event
