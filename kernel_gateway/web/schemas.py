@@ -322,7 +322,7 @@ _EXECUTE_OPTIONS: Schema = {
     "additionalProperties": False,
     "properties": {
         "wait": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_WAIT_S},
-        "after": {"type": ["string", "integer", "null"], "format": "cursor"},
+        "after": {"type": ["string", "integer", "null"], "format": "cursor", "minimum": 0},
         "prompt_id": {"type": ["integer", "null"], "minimum": 1},
     },
 }

