@@ -13,6 +13,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.execution.tasks import Tasks
+from kernel_gateway.kernels.kernel import entry_named, told_us
 from kernel_gateway.service import KernelState
 
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ class Culler:
         """A kernelspec that cannot be read asks for nothing."""
         asked: float | None = None
         try:
-            for entry in await asyncio.to_thread(self._launcher.kernelspecs):
-                if entry.name.lower() == spec:
-                    asked = asked_by(entry.spec)
+            entries = await asyncio.to_thread(self._launcher.kernelspecs)
+            if (entry := entry_named(entries, spec)) is not None:
+                asked = asked_by(entry.spec)
         except OSError as fault:
             log.warning("kernelspecs cannot be listed: %s", fault)
         self._specs[spec] = asked
@@ -156,12 +157,8 @@ class Culler:
 
 def asked_by(spec: Mapping[str, object]) -> float | None:
     """Seconds that a kernel.json asks for; None when it asks for nothing that we understand."""
-    metadata = spec.get("metadata")
-    if not isinstance(metadata, dict):
-        return None
-    ours = metadata.get("kernel_gateway")
-    asked = ours.get("cull_idle_timeout") if isinstance(ours, dict) else None
-    if asked is None:
+    asked = told_us(spec).get("cull_idle_timeout")
+    if asked is None and isinstance(metadata := spec.get("metadata"), dict):
         asked = metadata.get("cull_idle_timeout")  # as jupyter_server has it
     if isinstance(asked, bool) or not isinstance(asked, int | float):
         return None

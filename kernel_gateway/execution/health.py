@@ -13,6 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.execution.tasks import Tasks
+from kernel_gateway.kernels.kernel import told_us
 from kernel_gateway.messaging.facts import SUBSHELLS, KernelInfo, Replied, SubshellMade
 from kernel_gateway.messaging.message import (
     VALUE,
@@ -235,9 +236,7 @@ class Health:
 
 def check_of(spec: Mapping[str, object]) -> str | None:
     """The expression that a kernel.json asks for: `metadata.kernel_gateway.health_check`."""
-    metadata = spec.get("metadata")
-    ours = metadata.get("kernel_gateway") if isinstance(metadata, dict) else None
-    asked = ours.get("health_check") if isinstance(ours, dict) else None
+    asked = told_us(spec).get("health_check")
     return asked if isinstance(asked, str) and asked else None
 
 

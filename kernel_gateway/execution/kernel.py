@@ -39,6 +39,7 @@ from kernel_gateway.messaging.message import (
 from kernel_gateway.runs import actions, events
 from kernel_gateway.runs.records import Reason
 from kernel_gateway.runs.state import RunState
+from kernel_gateway.scope import METADATA_KEY
 from kernel_gateway.service import KernelOutput, KernelState
 
 if TYPE_CHECKING:
@@ -452,7 +453,7 @@ class ManagedKernel:
                 action.msg_id,
                 action.code,
                 allow_stdin=action.allow_stdin,
-                metadata={"kernel_gateway": self._scope_of(live)},
+                metadata={METADATA_KEY: self._scope_of(live)},
             )
         )
 

@@ -51,6 +51,7 @@ from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.execution.slots import Slots
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.execution.webhooks import Webhooks
+from kernel_gateway.kernels.kernel import entry_named
 from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import events
 from kernel_gateway.runs.log import Log
@@ -273,10 +274,10 @@ class LocalService:
         return read_resource(self._read_spec(name).resource_dir, file)
 
     def _read_spec(self, name: str) -> SpecEntry:
-        for entry in self._launcher.kernelspecs():
-            if entry.name.lower() == name.lower():  # as kernels are started by it
-                return entry
-        raise KernelSpecNotFound(f"There is no kernelspec {name[:200]!r}.")
+        entry = entry_named(self._launcher.kernelspecs(), name)
+        if entry is None:
+            raise KernelSpecNotFound(f"There is no kernelspec {name[:200]!r}.")
+        return entry
 
     async def create_kernel(self, owner: Owner, request: KernelRequest) -> KernelInfoView:
         return self._sessions.make_kernel(owner, request).view()

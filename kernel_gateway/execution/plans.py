@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel_gateway.execution.languages import commands_of
-from kernel_gateway.runs.plan import Limits, Mode, RunPlan, StepPlan
+from kernel_gateway.runs.plan import Limits, Mode, RunPlan, StepPlan, batch_steps
 
 if TYPE_CHECKING:
     from kernel_gateway.execution.languages import Language
@@ -17,18 +17,9 @@ def query_plan(code: str, limits: Limits) -> RunPlan:
 
 
 def batch_plan(commands: BatchCommands, language: Language | None, limits: Limits) -> RunPlan:
-    """Always all three steps: one that is left out has an end too, and execute tells it.
-
-    What cannot be cleaned away is no reason not to build.
-    """
-    given = {"clean": commands.clean, "build": commands.build, "exec": commands.exec}
-    steps = tuple(
-        StepPlan(
-            code=commands_of(language, phase, command),
-            name=phase,
-            phase=phase,
-            allow_error=phase == "clean",
-        )
-        for phase, command in given.items()
+    steps = batch_steps(
+        commands_of(language, "clean", commands.clean),
+        commands_of(language, "build", commands.build),
+        commands_of(language, "exec", commands.exec),
     )
     return RunPlan(mode=Mode.BATCH, steps=steps, limits=limits)

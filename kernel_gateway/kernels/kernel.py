@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NewType, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from kernel_gateway.messaging.facts import KernelInfo
@@ -66,6 +66,18 @@ class SpecEntry:
     name: str
     resource_dir: Path
     spec: Mapping[str, object]  # the content of its kernel.json
+
+
+def entry_named(entries: Iterable[SpecEntry], name: str) -> SpecEntry | None:
+    """In any case, as kernels are started by it."""
+    return next((entry for entry in entries if entry.name.lower() == name.lower()), None)
+
+
+def told_us(spec: Mapping[str, object]) -> Mapping[str, object]:
+    """What a kernel.json says to this gateway: `metadata.kernel_gateway`."""
+    metadata = spec.get("metadata")
+    told = metadata.get("kernel_gateway") if isinstance(metadata, dict) else None
+    return told if isinstance(told, dict) else {}
 
 
 class KernelListener(Protocol):

@@ -22,6 +22,18 @@ class StepPlan:
     skip: bool = False  # left out by a tag or a selection
 
 
+def batch_steps(clean: str, build: str, exec_: str) -> tuple[StepPlan, ...]:
+    """Always all three: one that is left out has an end too, and execute tells it.
+
+    What cannot be cleaned away is no reason not to build.
+    """
+    lines = {"clean": clean, "build": build, "exec": exec_}
+    return tuple(
+        StepPlan(code=line, name=phase, phase=phase, allow_error=phase == "clean")
+        for phase, line in lines.items()
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Seconds; None is no limit. All but `start` and `queue` interrupt what runs."""

@@ -25,6 +25,8 @@ class Description:
         resource = DRAFT202012.create_resource(document)
         self._registry: Registry[Any] = Registry().with_resource(_DOCUMENT, resource)
         self._validators: dict[str, Draft202012Validator] = {}
+        paths = sorted(document["paths"], key=lambda path: path.count("{"))
+        self._patterns = {path: _pattern(path) for path in paths}
 
     @property
     def components(self) -> Any:
@@ -37,16 +39,21 @@ class Description:
                 yield verb.upper(), path, operation
 
     def operation(self, verb: str, path: str) -> Any:
-        return self.document["paths"][path][verb.lower()]
+        return self._at(path)[verb.lower()]
 
     def path_of(self, verb: str, address: str) -> str | None:
         """The path, with its parameters, of the operation that is called by this address."""
+        return next(
+            (path for path in self.paths_of(address) if verb.lower() in self._at(path)), None
+        )
+
+    def paths_of(self, address: str) -> list[str]:
+        """All that it may be an address of, those with the fewest parameters first."""
         bare = address.partition("?")[0]
-        for known, path, _ in sorted(self.operations(), key=lambda one: one[1].count("{")):
-            pattern = re.sub(r"{\w+}", "[^/]+", path.replace(".", "\\."))
-            if known == verb and re.fullmatch(pattern, bare):
-                return path
-        return None
+        return [path for path, pattern in self._patterns.items() if pattern.fullmatch(bare)]
+
+    def _at(self, path: str) -> Any:
+        return self.document["paths"][path]
 
     def faults(self, value: object, schema: Mapping[str, Any]) -> list[str]:
         """What the schema, which may refer to others of the document, has against it."""
@@ -100,3 +107,8 @@ class Description:
         if not re.fullmatch(r"application/(.*\+)?json", kind):
             return []
         return self.faults(answer.json, contents.get(kind, contents.get("*/*"))["schema"])
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    steps = ("[^/]+" if step.startswith("{") else re.escape(step) for step in path.split("/"))
+    return re.compile("/".join(steps))

@@ -15,7 +15,7 @@ from kernel_gateway.errors import InvalidField, MalformedMessage, NotebookUnread
 from kernel_gateway.messaging import strict_json
 from kernel_gateway.notebook.document import read
 from kernel_gateway.notebook.plan import PlanOptions, plan
-from kernel_gateway.runs.plan import Mode, RunPlan, StepPlan
+from kernel_gateway.runs.plan import Mode, RunPlan, StepPlan, batch_steps
 from kernel_gateway.service import RunRequest
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ async def _plan(asked: NewRun, max_code_bytes: int) -> RunPlan:
     if asked.mode is Mode.QUERY:
         made = RunPlan(mode=asked.mode, steps=(StepPlan(code=asked.code),))
     elif asked.mode is Mode.BATCH:
-        made = RunPlan(mode=asked.mode, steps=_batch(asked))
+        lines = asked.commands
+        steps = batch_steps(lines.clean or "", lines.build or "", lines.exec or "")
+        made = RunPlan(mode=asked.mode, steps=steps)
     else:  # reading it takes its time: a notebook has megabytes of pictures
         made = await asyncio.to_thread(notebook_plan, asked, max_code_bytes)
     return replace(
@@ -52,17 +54,6 @@ async def _plan(asked: NewRun, max_code_bytes: int) -> RunPlan:
         allow_stdin=made.allow_stdin if asked.allow_stdin is None else asked.allow_stdin,
         grace_s=made.grace_s if asked.grace_s is None else asked.grace_s,
         cancel_on_disconnect=asked.cancel_on_disconnect,
-    )
-
-
-def _batch(asked: NewRun) -> tuple[StepPlan, ...]:
-    """Always all three, as an execute call has them; what cannot be cleaned away is no reason not
-    to build."""
-    commands = asked.commands
-    lines = {"clean": commands.clean, "build": commands.build, "exec": commands.exec}
-    return tuple(
-        StepPlan(code=line or "", name=phase, phase=phase, allow_error=phase == "clean")
-        for phase, line in lines.items()
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from kernel_gateway.messaging.strict_json import Json, clean_text
 from kernel_gateway.runs.records import LogText
 from kernel_gateway.runs.state import RunState
-from kernel_gateway.web import headers, schemas
+from kernel_gateway.web import headers
 from kernel_gateway.web.runs.reading import RunHandler
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Log(RunHandler):
     async def on_get(self, segment: str) -> None:
         kind = headers.accepted(self.request.headers.get("Accept", ""), (JSON, TEXT))
         info = await self.named_run(segment)
-        query = schemas.page_query(self.request.query_arguments)
+        query = self.query
         async with self.reader(info):
             if kind == TEXT:
                 await self._write_text(info, query)
@@ -136,7 +136,7 @@ def _offset(record: Record, after: Cursor) -> int:
 class Records(RunHandler):
     async def on_get(self, segment: str) -> None:
         info = await self.named_run(segment)
-        query = schemas.page_query(self.request.query_arguments)
+        query = self.query
         async with self.reader(info):
             page = await self.page(info, query.after.seq, wait_s=query.wait_s, limit=query.limit)
             items = [dict(await self.record_model(info, record)) for record in page.records]

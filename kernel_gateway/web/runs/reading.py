@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tornado.iostream import StreamClosedError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.service import LogPage, Record, RunInfo
+    from kernel_gateway.web.schemas import PageQuery
 
 PAGE = 100  # records at a time; the store bounds their bytes as well
 #: Of text: a longer log is not folded for everybody who asks for the run.
@@ -37,11 +39,13 @@ class RunHandler(Handler):
     """A route of one run, which its path names by run ID or uid."""
 
     async def named_run(self, segment: str) -> RunInfo:
-        return await self.service.run(self.owner, schemas.run_id(segment), self.named_kernel())
+        return await self.service.run(self.owner, schemas.run_id(segment), self.query.kernel_id)
 
-    def named_kernel(self) -> str | None:
-        """Of `?kernel=`, which settles a run ID that several kernels have."""
-        return schemas.page_query(self.request.query_arguments).kernel_id
+    @cached_property
+    def query(self) -> PageQuery:
+        """What follows the path. `?kernel=` settles a run ID that several kernels have. Raises
+        `InvalidField`."""
+        return schemas.page_query(self.request.query_arguments)
 
     # -- its log ---------------------------------------------------------------------------------
 
@@ -90,7 +94,9 @@ class RunHandler(Handler):
     async def full_model(self, info: RunInfo) -> dict[str, Json]:
         """With its outputs; null when they are too much for that."""
         outputs: Json = None
-        if info.log_bytes <= OUTPUTS_BYTES:
+        if info.view.started_at is None:
+            outputs = []  # and its log need not be read for that
+        elif info.log_bytes <= OUTPUTS_BYTES:
             fold = await self.folded(info, SHOWN_BYTES)
             if fold is not None:
                 steps = range(len(info.view.steps))

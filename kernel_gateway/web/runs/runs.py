@@ -53,20 +53,20 @@ class Runs(Creation):
 class Run(Creation):
     async def on_get(self, segment: str) -> None:
         info = await self.named_run(segment)
-        wanted = schemas.page_query(self.request.query_arguments)
-        self.set_header("ETag", _etag(info, outputs=wanted.outputs))
+        outputs = self.query.outputs
+        self.set_header("ETag", _etag(info, outputs=outputs))
         self.set_header("Cache-Control", "no-cache")
         if self.check_etag_header():
             self.set_status(HTTPStatus.NOT_MODIFIED)
             return
-        self.answer(await self.full_model(info) if wanted.outputs else self.model(info))
+        self.answer(await self.full_model(info) if outputs else self.model(info))
 
     async def on_put(self, segment: str) -> None:
         await self.create(schemas.run_id(segment))
 
     async def on_delete(self, segment: str) -> None:
         run_id = schemas.run_id(segment)
-        await self.service.delete_run(self.owner, run_id, self.named_kernel())
+        await self.service.delete_run(self.owner, run_id, self.query.kernel_id)
         self.set_status(HTTPStatus.NO_CONTENT)
 
 
@@ -86,7 +86,7 @@ class Input(RunHandler):
             schemas.run_id(segment),
             given.value,
             given.prompt_id,
-            kernel_id=self.named_kernel(),
+            kernel_id=self.query.kernel_id,
         )
         self.answer({})
 
@@ -99,7 +99,7 @@ class Cancel(RunHandler):
             schemas.run_id(segment),
             grace_s=asked.grace_s,
             escalate=asked.escalate,
-            kernel_id=self.named_kernel(),
+            kernel_id=self.query.kernel_id,
         )
         over = info.view.state is RunState.FINISHED
         self.answer(self.model(info), HTTPStatus.OK if over else HTTPStatus.ACCEPTED)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,16 @@ import pytest
 
 from tests.e2e.jupyter.cable import Cable
 from tests.e2e.jupyter.channels import FRAMINGS, Channels
-from tests.e2e.main_job.gateway import TOKEN, Client, Gate, Kernel, Server, calling, serving
+from tests.e2e.main_job.gateway import (
+    TOKEN,
+    Client,
+    Gate,
+    Kernel,
+    Server,
+    calling,
+    serving,
+    started_kernel,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -56,15 +64,7 @@ async def kernel(client: Client) -> AsyncIterator[Kernel]:
 @pytest.fixture(scope="package")
 def shared_id(server: Server) -> str:
     """Of a kernel for all tests that leave it as they have found it."""
-    request = urllib.request.Request(
-        f"{server.url}/api/kernels",
-        method="POST",
-        data=b"{}",
-        headers={"Authorization": f"token {TOKEN}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request) as answer:
-        kernel_id: str = json.loads(answer.read())["id"]
-    return kernel_id
+    return started_kernel(server)
 
 
 @pytest.fixture

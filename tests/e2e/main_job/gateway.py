@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.request
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -303,6 +304,19 @@ class Client:
 
 def _run_path(run_id: str, rest: str) -> str:
     return f"/api/runs/{quote(run_id, safe='')}{rest}"
+
+
+def started_kernel(server: Server) -> str:
+    """The ID of a kernel, for fixtures that are there before there is a loop."""
+    request = urllib.request.Request(
+        f"{server.url}/api/kernels",
+        method="POST",
+        data=b"{}",
+        headers={"Authorization": f"token {TOKEN}", **JSON},
+    )
+    with urllib.request.urlopen(request) as answer:
+        kernel_id: str = json.loads(answer.read())["id"]
+    return kernel_id
 
 
 @asynccontextmanager

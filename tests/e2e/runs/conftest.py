@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import sys
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.main_job.gateway import JSON, TOKEN, Gate, Kernel, Server, serving
+from tests.e2e.main_job.gateway import Kernel, Server, serving, started_kernel
 from tests.e2e.runs.caller import Caller
 
 if TYPE_CHECKING:
@@ -83,15 +82,7 @@ async def kernel(caller: Caller) -> AsyncIterator[Kernel]:
 @pytest.fixture(scope="package")
 def shared_id(server: Server) -> str:
     """Of a kernel for all tests that leave it as they have found it."""
-    request = urllib.request.Request(
-        f"{server.url}/api/kernels",
-        method="POST",
-        data=b"{}",
-        headers={"Authorization": f"token {TOKEN}", **JSON},
-    )
-    with urllib.request.urlopen(request) as answer:
-        kernel_id: str = json.loads(answer.read())["id"]
-    return kernel_id
+    return started_kernel(server)
 
 
 @pytest.fixture
@@ -105,6 +96,3 @@ def closed_gate(gate: Path) -> Iterator[Path]:
     gate.unlink(missing_ok=True)
     yield gate
     gate.touch()
-
-
-__all__ = ["Gate", "caller", "closed_gate", "gate", "kernel", "server", "shared", "write_spec"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
@@ -33,7 +32,6 @@ class Described(Description):
             kind: Draft202012Validator({"$ref": f"{_URI}{ref}"}, registry=registry)
             for kind, ref in {**mapping, "gap": "#/components/schemas/GapRecord"}.items()
         }
-        self._patterns = {path: _pattern(path) for path in sorted(document["paths"], key=_openness)}
 
     @property
     def kinds(self) -> set[str]:
@@ -42,9 +40,8 @@ class Described(Description):
 
     def faults_of_call(self, verb: str, path: str, answer: Response) -> list[str]:
         """What is in the answer, of a call of this very path, that the document does not say."""
-        path = path.partition("?")[0]
-        template = next((one for one, is_it in self._patterns.items() if is_it.fullmatch(path)), "")
-        if not template:
+        template = next(iter(self.paths_of(path)), None)
+        if template is None:
             return [] if answer.status == 404 else [f"{verb} {path} is not described"]
         if verb.lower() not in self.document["paths"][template]:
             return [] if answer.status == 405 else [f"{verb} {template} is not described"]
@@ -62,12 +59,3 @@ class Described(Description):
             for record in records
             for error in self._by_kind[record["kind"]].iter_errors(record)
         ]
-
-
-def _openness(path: str) -> int:
-    return path.count("{")
-
-
-def _pattern(path: str) -> re.Pattern[str]:
-    steps = ("[^/]+" if step.startswith("{") else re.escape(step) for step in path.split("/"))
-    return re.compile("/".join(steps))
