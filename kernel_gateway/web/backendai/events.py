@@ -46,7 +46,9 @@ class Events(BackendAIHandler):
             last = await self._relay(events, wanted.scope)
             if session_id is not None and last is not None and last.is_last:
                 await self._tell("server_close", {})
-        except (StreamClosedError, asyncio.CancelledError):
+        except StreamClosedError:  # nobody is there to be told
+            return
+        except asyncio.CancelledError:
             if not self._gone:
                 raise
         finally:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
+from kernel_gateway.web.backendai.handler import BackendAIHandler
 from kernel_gateway.web.settings import BackendAISettings, WebSettings
 from tests.fake.web.backendai.client import ACCESS_KEY, Caller, add_key
 from tests.fake.web.backendai.test_access import check_problem
@@ -80,6 +84,26 @@ async def test_a_stream_that_is_silent_says_that_it_is_there(tmp_path: Path) -> 
             while (block := await events.chunk()).startswith(":"):
                 pass
             assert block.startswith("event: session_enqueued\n")
+
+
+async def test_a_reader_who_has_just_left_is_nobodys_fault(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway speaks before it has heard of it; what it logs as an error fails a test."""
+    await caller.create()
+    deleted = asyncio.Event()
+
+    async def leave(handler: BackendAIHandler) -> bool:
+        await deleted.wait()  # so that the next event has come, too
+        handler._connection.stream.close()  # those who wait for its end hear of it a turn later
+        return True
+
+    monkeypatch.setattr(BackendAIHandler, "still_welcome", leave)
+    async with caller.events("sessionName=mine") as events:
+        await caller.call("DELETE", "/session/mine")
+        deleted.set()
+        with pytest.raises(asyncio.IncompleteReadError):
+            await events.reader.readexactly(1)
 
 
 async def test_a_revoked_key_hears_no_more(tmp_path: Path) -> None:
