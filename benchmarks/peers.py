@@ -286,9 +286,11 @@ class HttpConnection:
 
 
 @contextmanager
-def gateway(*, history: bool, specs: Path | None = None) -> Iterator[Gateway]:
+def gateway(
+    *, history: bool, specs: Path | None = None, options: Sequence[str] = ()
+) -> Iterator[Gateway]:
     """With an empty store, on a port of its own, and with the kernelspecs in `specs` beside those
-    of the environment; everything else as a user would get it."""
+    of the environment; everything else as a user would get it, but for the options."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         environment = {**os.environ, "KERNEL_GATEWAY_TOKEN": TOKEN}
         if specs is not None:
@@ -297,6 +299,7 @@ def gateway(*, history: bool, specs: Path | None = None) -> Iterator[Gateway]:
             [
                 *(sys.executable, "-m", "kernel_gateway.commands.main", "serve"),
                 *("--port=0", f"--Gateway.data_dir={folder}/data", f"--Kernels.history={history}"),
+                *options,
             ],
             env=environment,
             stderr=(Path(folder) / "stderr").open("wb"),

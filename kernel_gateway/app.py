@@ -42,23 +42,36 @@ log = logging.getLogger("kernel_gateway.app")
 DISTRIBUTION = "kernel-gateway"
 SWITCH_INTERVAL_S = 0.0005  # the store's thread starved for seconds beside a busy loop without it
 GARBAGE_AFTER = 20_000  # objects: to look for cycles after 700 was a third of the cost of a relay
+_FOR_EVER_S = 100 * 366 * 86_400.0
 LAST_ANSWERS_S = 2.0  # for calls that are still held when all runs have ended
 
 
 # -- in process ---------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def local_service(settings: Settings) -> AsyncIterator[Service]:
-    """The engine for one command, with a store of its own.
+def headless_folders(settings: Settings) -> Path:
+    """Of all commands that have an engine of their own, alive or not."""
+    return settings.data_dir / "headless"
 
-    Its folder is removed at the end. When the result could not be written, and after a fault of
+
+def headless_folder(settings: Settings) -> Path:
+    """For one more of them."""
+    return headless_folders(settings) / str(uuid.uuid4())
+
+
+@asynccontextmanager
+async def local_service(settings: Settings, folder: Path | None = None) -> AsyncIterator[Service]:
+    """The engine for one command, with a store of its own in a new `headless_folder`.
+
+    The folder is removed at the end. When the result could not be written, and after a fault of
     ours, it stays, and a line says where: the log of the run is in it.
     """
     prepare_process()
-    folder = settings.data_dir / "headless" / str(uuid.uuid4())
+    folder = folder or headless_folder(settings)
+    # What was run first is not to expire before the last is over, nor before it is recovered.
+    engine = replace(settings.engine, retention_s=_FOR_EVER_S)
     try:
-        async with _engine(settings, folder) as service:
+        async with _engine(replace(settings, engine=engine), folder) as service:
             yield service
     except BaseException as fault:
         lost_result = isinstance(fault, NotebookUnwritable) and service.has_run
@@ -68,6 +81,18 @@ async def local_service(settings: Settings) -> AsyncIterator[Service]:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         raise
     await asyncio.to_thread(shutil.rmtree, folder)
+
+
+@asynccontextmanager
+async def left_service(settings: Settings, folder: Path) -> AsyncIterator[Service]:
+    """The engine over what a command has left behind that was killed: its runs are lost by then.
+
+    Raises `Refused` when the command is alive. The folder stays.
+    """
+    prepare_process()
+    engine = replace(settings.engine, retention_s=_FOR_EVER_S, warm={})
+    async with _engine(replace(settings, engine=engine), folder) as service:
+        yield service
 
 
 #: Ends that need no looking into: what was asked cannot be done, or somebody has stopped us.

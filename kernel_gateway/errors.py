@@ -54,6 +54,7 @@ Knows: codes, HTTP statuses, sentences that help. Must not know: anything else o
         ├── StoreUnavailable        503 store_unavailable
         ├── DiskFull                507 disk_full
         ├── NotebookUnwritable      500 notebook_unwritable
+        ├── GatewayLost             500 gateway_lost        it was killed
         ├── ImpossibleTransition    500 internal            a state table has no such entry
         └── Refused                 start-up cannot go on; the message says what to do
 """
@@ -390,6 +391,12 @@ class NotebookUnwritable(OurFault):
     """The output notebook cannot be written to where it belongs."""
 
     code = "notebook_unwritable"
+
+
+class GatewayLost(OurFault):
+    """Who was to execute a run was killed before it began."""
+
+    code = "gateway_lost"
 
 
 class ImpossibleTransition(OurFault):

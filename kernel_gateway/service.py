@@ -441,6 +441,14 @@ class RunRequest:
     run_id: RunId | None = None  # None: we assign one
     labels: Mapping[str, str] = field(default_factory=dict)  # to group runs; no part of the body
     webhook: Webhook | None = None
+    # Of a kernel of its own, and of nothing else:
+    cwd: Path | None = None  # where it starts
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # never stored
+    #: A working folder of its own with these files, by their paths in it; instead of `cwd`. What is
+    #: new or changed in it at the end becomes artifacts.
+    files: Mapping[str, bytes] | None = field(default=None, repr=False)
+    #: Names in `env` whose values are masked in all that the run leaves behind.
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -557,6 +565,8 @@ class LogPage:
     records: tuple[Record, ...]
     next: Seq  # give it as `after`
     finished: bool  # the run is over and this page holds its last record (late ones apart)
+    #: ... and none will come behind it: a kernel of the run's own, which could say more, is gone.
+    sealed: bool = False
 
 
 class Service(Protocol):
@@ -729,12 +739,12 @@ class Service(Protocol):
         self,
         owner: Owner,
         run_id: str,
-        value: str,
+        value: str | None,
         prompt_id: int | None = None,
         *,
         kernel_id: str | None = None,
     ) -> None:
-        """`NotWaiting`, `WrongPrompt`."""
+        """`NotWaiting`, `WrongPrompt`. None: nobody has an answer, and the step fails for it."""
 
     async def cancel(
         self,

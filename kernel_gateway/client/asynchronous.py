@@ -198,15 +198,27 @@ class AsyncClient:
         """What has become of it so far, as a notebook."""
         return await self.ask(protocol.notebook(run_id))
 
-    async def input(self, run_id: str, value: str, prompt_id: int | None = None) -> None:
-        """`NotWaiting`, `WrongPrompt`."""
+    async def inspect(self, notebook: Mapping[str, Json]) -> dict[str, Json]:
+        """`parameters`, each with `name`, `type`, `default`, `help`; and whether the notebook is
+        `inspectable`."""
+        return await self.ask(protocol.inspect(notebook))
+
+    async def input(self, run_id: str, value: str | None, prompt_id: int | None = None) -> None:
+        """`NotWaiting`, `WrongPrompt`. None: nobody has an answer, and the run ends with
+        `no_input`."""
         await self.ask(protocol.give_input(run_id, value, prompt_id))
 
     async def cancel(
-        self, run_id: str, *, grace: float | None = None, escalate: bool = True
+        self,
+        run_id: str,
+        *,
+        grace: float | None = None,
+        escalate: bool = True,
+        message: str | None = None,
     ) -> RunInfo:
         """Returns at once; a run that is executed is `cancelling` until it ends."""
-        return await self.ask(protocol.cancel(run_id, grace=grace, escalate=escalate))
+        call = protocol.cancel(run_id, grace=grace, escalate=escalate, message=message)
+        return await self.ask(call)
 
     async def delete(self, run_id: str) -> None:
         """With its log and its artifacts. `RunActive` before it is over."""
@@ -214,6 +226,10 @@ class AsyncClient:
 
     async def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
         return await self.ask(protocol.artifacts(run_id))
+
+    async def content(self, run_id: str, artifact_id: str) -> bytes:
+        """All of an artifact, in memory; `download` is for big ones."""
+        return await self.ask(protocol.content(run_id, artifact_id))
 
     async def download(self, run_id: str, artifact: Artifact | str, path: str | Path) -> None:
         """To this file, which is there when it is complete and its digest right."""

@@ -181,13 +181,27 @@ class Client:
         """What has become of it so far, as a notebook."""
         return self.ask(protocol.notebook(run_id))
 
-    def input(self, run_id: str, value: str, prompt_id: int | None = None) -> None:
-        """`NotWaiting`, `WrongPrompt`."""
+    def inspect(self, notebook: Mapping[str, Json]) -> dict[str, Json]:
+        """`parameters`, each with `name`, `type`, `default`, `help`; and whether the notebook is
+        `inspectable`."""
+        return self.ask(protocol.inspect(notebook))
+
+    def input(self, run_id: str, value: str | None, prompt_id: int | None = None) -> None:
+        """`NotWaiting`, `WrongPrompt`. None: nobody has an answer, and the run ends with
+        `no_input`."""
         self.ask(protocol.give_input(run_id, value, prompt_id))
 
-    def cancel(self, run_id: str, *, grace: float | None = None, escalate: bool = True) -> RunInfo:
+    def cancel(
+        self,
+        run_id: str,
+        *,
+        grace: float | None = None,
+        escalate: bool = True,
+        message: str | None = None,
+    ) -> RunInfo:
         """Returns at once; a run that is executed is `cancelling` until it ends."""
-        return self.ask(protocol.cancel(run_id, grace=grace, escalate=escalate))
+        call = protocol.cancel(run_id, grace=grace, escalate=escalate, message=message)
+        return self.ask(call)
 
     def delete(self, run_id: str) -> None:
         """With its log and its artifacts. `RunActive` before it is over."""
@@ -195,6 +209,10 @@ class Client:
 
     def artifacts(self, run_id: str) -> tuple[Artifact, ...]:
         return self.ask(protocol.artifacts(run_id))
+
+    def content(self, run_id: str, artifact_id: str) -> bytes:
+        """All of an artifact, in memory; `download` is for big ones."""
+        return self.ask(protocol.content(run_id, artifact_id))
 
     def download(self, run_id: str, artifact: Artifact | str, path: str | Path) -> None:
         """To this file, which is there when it is complete and its digest right."""

@@ -146,6 +146,8 @@ def _step(raw: Raw) -> StepView:
         exit_code=raw.get("exit_code"),
         execution_count=raw.get("execution_count"),
         error=_optional(_failure, raw.get("error")),
+        duration=raw.get("duration"),
+        msg_id=raw.get("msg_id"),
     )
 
 
@@ -216,6 +218,7 @@ def record_page(raw: Raw) -> RecordPage:
         records=tuple(told(item) for item in raw["items"]),
         next=Seq(raw["next"]),
         finished=bool(raw["finished"]),
+        sealed=bool(raw["sealed"]),
     )
 
 
@@ -235,8 +238,9 @@ def _values(values: dict[str, Any]) -> dict[str, Any]:
         values["reason"] = _reason(values["reason"])
     if isinstance(values.get("artifact"), Mapping):
         values["artifact"] = _artifact(values["artifact"])
-    if "traceback" in values:
-        values["traceback"] = tuple(values["traceback"])
+    for name in ("traceback", "buffers"):
+        if values.get(name) is not None:
+            values[name] = tuple(values[name])
     if values.get("spilled") is not None:
         values["spilled"] = {
             mime: Spilled(**_known(Spilled, item)) for mime, item in values["spilled"].items()

@@ -6,7 +6,7 @@ its answer was lost. Must not know sockets, time, nor where the gateway is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping  # noqa: TC003 - for `get_type_hints`
+from collections.abc import Callable, Mapping, Sequence  # noqa: TC003 - for `get_type_hints`
 from dataclasses import dataclass, field, fields, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -86,6 +86,7 @@ def create(
     *,
     code: str | None = None,
     notebook: Mapping[str, Json] | None = None,
+    parameters: Mapping[str, Json] | None = None,
     commands: BatchCommands | None = None,
     kernel: str | None = None,
     kernel_name: str | None = None,
@@ -98,11 +99,15 @@ def create(
     options: Mapping[str, Json] | None = None,
     webhook: Webhook | None = None,
     cancel_on_disconnect: bool = False,
+    files: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
+    secrets: Sequence[str] | None = None,
     wait: float | None = None,
 ) -> Call[RunInfo]:
     """By `PUT` where the ID allows it; with an ID it can be repeated, without one it cannot."""
     wanted = {
         **_work(code, notebook, commands, options),
+        "parameters": dict(parameters) if parameters else None,
         "kernel": _kernel(kernel, kernel_name),
         "session": session,
         "labels": dict(labels) if labels else None,
@@ -111,6 +116,9 @@ def create(
         "timeout": timeout,
         "webhook": _webhook_json(webhook) if webhook else None,
         "cancel_on_disconnect": cancel_on_disconnect or None,
+        "files": None if files is None else dict(files),
+        "env": dict(env) if env else None,
+        "secrets": list(secrets) if secrets else None,
     }
     by_path = run_id is not None and run_id not in _NOT_IN_PATHS
     if not by_path:
@@ -221,7 +229,7 @@ def text(run_id: str, stream: str | None = None) -> Call[str]:
     )
 
 
-def give_input(run_id: str, value: str, prompt_id: int | None = None) -> Call[None]:
+def give_input(run_id: str, value: str | None, prompt_id: int | None = None) -> Call[None]:
     """With the number of its prompt it can be repeated: a prompt is answered once."""
     wanted: dict[str, Json] = {"value": value}
     if prompt_id is not None:
@@ -236,10 +244,14 @@ def give_input(run_id: str, value: str, prompt_id: int | None = None) -> Call[No
     )
 
 
-def cancel(run_id: str, *, grace: float | None = None, escalate: bool = True) -> Call[RunInfo]:
+def cancel(
+    run_id: str, *, grace: float | None = None, escalate: bool = True, message: str | None = None
+) -> Call[RunInfo]:
     wanted: dict[str, Json] = {"escalate": "kill" if escalate else "none"}
     if grace is not None:
         wanted["grace"] = grace
+    if message is not None:
+        wanted["message"] = message
     return Call(
         verb="POST",
         path=_run_path(run_id, "cancel"),
@@ -275,8 +287,28 @@ def artifact(run_id: str, artifact: Artifact, start: int = 0) -> Call[None]:
     )
 
 
+def content(run_id: str, artifact_id: str) -> Call[bytes]:
+    """All of an artifact in one answer, for what is small enough to be held."""
+    return Call(
+        verb="GET",
+        path=_run_path(run_id, "artifacts", artifact_id),
+        read=lambda answer: answer.body,
+        headers=_AS_IT_IS,
+    )
+
+
 def notebook(run_id: str) -> Call[dict[str, Json]]:
     return _get(_run_path(run_id, "notebook"), _json(dict))
+
+
+def inspect(notebook: Mapping[str, Json]) -> Call[dict[str, Json]]:
+    return Call(
+        verb="POST",
+        path="/api/notebooks/inspect",
+        read=_json(dict),
+        headers=_JSON,
+        body=encode({"notebook": dict(notebook)}),
+    )
 
 
 # -- kernels, and the gateway as a whole ----------------------------------------------------------

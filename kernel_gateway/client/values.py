@@ -49,3 +49,4 @@ class RecordPage:
     records: tuple[Told, ...]
     next: Seq  # give it as `after`
     finished: bool  # the run is over and this page holds its last record (late ones apart)
+    sealed: bool  # ... and none will come behind it

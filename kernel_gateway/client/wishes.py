@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
@@ -23,9 +23,13 @@ class RunWishes(TypedDict, total=False):
     context: Mapping[str, str] | None  # readable by the code
     limits: Limits | None
     timeout: float | None  # seconds for the whole of it
-    options: Mapping[str, Json] | None  # `allow_stdin`, `allow_errors`, `grace`
+    options: Mapping[str, Json] | None  # as in `docs/reference/http.md`
     webhook: Webhook | None
     cancel_on_disconnect: bool
+    # Of a kernel of its own:
+    files: Mapping[str, str] | None  # by path in a working folder of its own, in base64
+    env: Mapping[str, str] | None
+    secrets: Sequence[str] | None  # names in `env` whose values are masked
 
 
 class NewRun(RunWishes, total=False):
@@ -34,6 +38,7 @@ class NewRun(RunWishes, total=False):
     code: str | None
     notebook: Mapping[str, Json] | None
     commands: BatchCommands | None
+    parameters: Mapping[str, Json] | None  # of the notebook
     wait: float | None  # seconds that the answer may take, for the end; up to 60
 
 

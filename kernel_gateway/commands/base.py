@@ -14,11 +14,14 @@ from jupyter_core.application import JupyterApp, base_aliases, base_flags
 from traitlets import TraitError, default
 from traitlets.config.loader import ArgumentError, KVArgParseConfigLoader
 
+from kernel_gateway.commands.ordered import help_lines, taken
 from kernel_gateway.config import CLASSES, Settings, read_settings
 from kernel_gateway.errors import GatewayError, KernelSpecNotFound, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
+
+    from kernel_gateway.commands.ordered import GivenOption, OrderedOption
 
 REFUSED = 1
 USAGE = 2
@@ -45,6 +48,9 @@ class Command(JupyterApp):
     classes = CLASSES
     aliases = ALIASES
     flags = FLAGS
+    #: Options beside those of traits; what is given of them is in `given`, in its order.
+    ordered: Sequence[OrderedOption] = ()
+    given: Sequence[GivenOption] = ()
     #: Logger names whose lines are shown; all of them go to stderr.
     _loggers = ("kernel_gateway", "tornado", "asyncio")
 
@@ -80,9 +86,14 @@ class Command(JupyterApp):
     def _create_loader(
         self, argv: list[str] | None, aliases: Any, flags: Any, classes: Any
     ) -> KVArgParseConfigLoader:
+        self.given, rest = taken(sys.argv[1:] if argv is None else argv, self.ordered)
         return _StrictLoader(
-            argv, aliases, flags, classes=classes, log=self.log, subcommands=self.subcommands
+            rest, aliases, flags, classes=classes, log=self.log, subcommands=self.subcommands
         )
+
+    def emit_alias_help(self) -> Generator[str, None, None]:
+        yield from super().emit_alias_help()
+        yield from help_lines(self.ordered)
 
     def emit_examples(self) -> Generator[str, None, None]:
         """traitlets takes the indentation from the first line, which it has stripped by then."""

@@ -22,6 +22,8 @@ class KernelGatewayApp(CommandGroup):
     subcommands: dict[str, Any] = {
         "serve": (f"{_WHERE}.serve.ServeApp", "Serve kernels and runs over HTTP."),
         "run": (f"{_WHERE}.run.RunApp", "Run a notebook and write what became of it."),
+        "inspect": (f"{_WHERE}.inspect.InspectApp", "Show the parameters of a notebook."),
+        "recover": (f"{_WHERE}.recover.RecoverApp", "Finish outputs of runs that were killed."),
         "exec": (f"{_WHERE}.exec.ExecApp", "Run code on a kernel of its own and show its output."),
         "ls": (f"{_WHERE}.ls.LsApp", "List the runs of a gateway."),
         "show": (f"{_WHERE}.show.ShowApp", "Show how a run stands."),

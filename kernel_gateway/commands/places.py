@@ -36,7 +36,7 @@ def places(artifacts: Iterable[Artifact]) -> list[tuple[Artifact, PurePosixPath]
 def _wished(artifact: Artifact) -> PurePosixPath:
     """Its name if that is one, else its ID."""
     parts = artifact.name.split("/")
-    if artifact.kind is not ArtifactKind.FILE:
+    if artifact.kind is ArtifactKind.OVERSIZED:
         parts = ["_".join(parts)]  # what it is of, and no path
     if all(map(_is_plain, parts)):
         return PurePosixPath(*parts)

@@ -32,7 +32,7 @@ EXITS = """
 """
 
 #: A person waits: a gateway that is not there is told at once.
-_AT_ONCE = Patience(tries=2, first_s=0.1)
+AT_ONCE = Patience(tries=2, first_s=0.1)
 
 
 class ServerCommand(Command):
@@ -60,7 +60,7 @@ class ServerCommand(Command):
 
     def run(self) -> int:
         try:
-            with self.client(_AT_ONCE) as client:
+            with self.client(AT_ONCE) as client:
                 code = self.act(client)
                 sys.stdout.flush()  # now, and not when it is too late to say anything
                 return code

@@ -58,8 +58,9 @@ class Lines:
     A thread in `input()` could not be told to stop; here the loop waits for the descriptor.
     """
 
-    def __init__(self, descriptor: int = 0) -> None:
+    def __init__(self, descriptor: int = 0, *, prompts: int = 1) -> None:
         self._descriptor = descriptor
+        self._prompts = prompts  # descriptor of what shows them
         self._rest = b""
         self._ended = False
 
@@ -68,7 +69,7 @@ class Lines:
 
         The prompt is shown when nothing is echoed any more: who sees it may type at once.
         """
-        with _echo(self._descriptor, shown=not hidden):
+        with _echo(self._descriptor, self._prompts, shown=not hidden):
             prompt()
             while b"\n" not in self._rest and not self._ended:
                 chunk = await self._read()
@@ -97,7 +98,7 @@ class Lines:
 def read_line(prompt: Callable[[], None], *, hidden: bool) -> str | None:
     """One line of standard input, without its newline. None when there is none. The prompt is shown
     as by `Lines.ask`."""
-    with _echo(sys.stdin.fileno(), shown=not hidden):
+    with _echo(sys.stdin.fileno(), sys.stdout.fileno(), shown=not hidden):
         prompt()
         line = sys.stdin.readline()
     return line.removesuffix("\n") if line else None
@@ -109,7 +110,7 @@ def forget_stdout() -> None:
 
 
 @contextmanager
-def _echo(descriptor: int, *, shown: bool) -> Iterator[None]:
+def _echo(descriptor: int, prompts: int, *, shown: bool) -> Iterator[None]:
     if shown or not os.isatty(descriptor):
         yield
         return
@@ -121,4 +122,4 @@ def _echo(descriptor: int, *, shown: bool) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-        os.write(sys.stdout.fileno(), b"\n")  # the return that was not shown
+        os.write(prompts, b"\n")  # the return that was not shown

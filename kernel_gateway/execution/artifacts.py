@@ -1,9 +1,11 @@
-"""Files that a run has left in its kernel's artifact folder: saved with the run before it is over.
+"""Files that a run has left behind: saved with the run before it is over.
 
-Knows the folder, the store that takes the files, and the limits of a run's artifacts. Must not know
-when a run is over. The user's code owns the folder and may change it at any moment: what is there
-is taken as it is, links are told and never followed, and whatever cannot be taken is said in the
-log of the run and removed. A run never fails for it, and never waits for longer than a limit.
+They lie in its kernel's artifact folder and, where files were sent with the run, in the working
+folder that was made for them. Knows both, the store that takes the files, and the limits of a run's
+artifacts. Must not know when a run is over. The user's code owns the folders and may change them at
+any moment: what is there is taken as it is, links are told and never followed, and whatever cannot
+be taken is said in the log of the run and removed. A run never fails for it, and never waits for
+longer than a limit.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import mimetypes
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from kernel_gateway.errors import GatewayError, TooLarge
 from kernel_gateway.execution.folder import SessionFolder
@@ -24,6 +26,7 @@ from kernel_gateway.runs.artifacts import UNKNOWN_MIME
 from kernel_gateway.runs.records import Artifact, ArtifactKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kernel_gateway.execution.clock import Clock
@@ -56,12 +59,36 @@ def has_files(folder: Path) -> bool:
         return True
 
 
+_State: TypeAlias = tuple[int, int, int]  # inode, size and time of change of a file
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A working folder as it was when the run began."""
+
+    folder: Path
+    sent: Mapping[str, _State]  # what was in it, by name
+
+    def has(self, file: _File) -> bool:
+        """As it was sent."""
+        return self.sent.get(file.name) == file.state
+
+
+def furnished(folder: SessionFolder, files: Mapping[str, bytes]) -> Work:
+    """Blocks. Raises `OutsideFolder` and what a full disk raises."""
+    folder.create()
+    folder.put(files)
+    found = _look(folder.path)
+    return Work(folder.path, {file.name: file.state for file in found.files})
+
+
 @dataclass(frozen=True, slots=True)
 class _File:
     path: Path
     name: str  # its path below the folder, as text
     size: int
     mime: str
+    state: _State
 
 
 @dataclass(slots=True)
@@ -80,20 +107,33 @@ class Collector:
         self._store = store
         self._clock = clock
 
-    async def collect(self, live: LiveRun, folder: Path) -> None:
-        """Each file becomes an artifact of the run, or a record that says why not. The folder is
-        empty then."""
+    async def collect(self, live: LiveRun, folder: Path | None, work: Work | None) -> None:
+        """Each file becomes an artifact of the run, or a record that says why not. The artifact
+        folder is empty then; of the working folder those are taken that were not sent as they are.
+        """
         try:
             async with asyncio.timeout(SAVE_LIMIT_S):
-                await self._save(live, await asyncio.to_thread(_look, folder))
+                if folder is not None:
+                    found = await asyncio.to_thread(_look, folder)
+                    await self._save(live, found, ArtifactKind.FILE)
+                if work is not None:
+                    found = await asyncio.to_thread(_look, work.folder)
+                    found.files = [
+                        one for one in found.files if work.sent.get(one.name) != one.state
+                    ]
+                    await self._save(live, found, ArtifactKind.WORK)
         except TimeoutError:
             self._fail(live, _ITSELF, f"not saved within {SAVE_LIMIT_S:g} s")
+        if folder is not None:
+            await self._empty(live, folder)
+
+    async def _empty(self, live: LiveRun, folder: Path) -> None:
         try:
             await asyncio.to_thread(_clear, folder)
         except (OSError, GatewayError) as fault:
             log.warning("%r: the artifact folder cannot be emptied: %s", live, fault)
 
-    async def _save(self, live: LiveRun, found: _Found) -> None:
+    async def _save(self, live: LiveRun, found: _Found, kind: ArtifactKind) -> None:
         for name, why in found.faults:
             self._fail(live, name, why)
         for file in found.files:
@@ -101,11 +141,11 @@ class Collector:
             if room is None or file.size > room:
                 self._refuse(live, file)
             else:
-                await self._take(live, file, room)
+                await self._take(live, file, kind, room)
         if found.more:
             self._fail(live, _ITSELF, f"it holds {found.more} more files than are looked at")
 
-    async def _take(self, live: LiveRun, file: _File, room: int) -> None:
+    async def _take(self, live: LiveRun, file: _File, kind: ArtifactKind, room: int) -> None:
         uid, artifact_id = live.identity.uid, live.log.next_artifact_id()
         try:
             size, digest = await self._store.adopt(uid, artifact_id, file.path, most_bytes=room)
@@ -117,7 +157,7 @@ class Collector:
             artifact = Artifact(
                 id=artifact_id,
                 name=file.name,
-                kind=ArtifactKind.FILE,
+                kind=kind,
                 mime=file.mime,
                 size=size,
                 digest=digest,
@@ -172,7 +212,8 @@ def _look_at(found: _Found, folder: Path, path: str) -> None:
     is_link = stat.S_ISLNK(status.st_mode)
     if is_link or stat.S_ISREG(status.st_mode):
         mime = LINK if is_link else _mime_of(name)
-        found.files.append(_File(folder / path, name, status.st_size, mime))
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
+        found.files.append(_File(folder / path, name, status.st_size, mime, state))
     else:
         found.faults.append((name, "neither a file nor a link"))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kernel_gateway.errors import KernelDead, MalformedMessage
@@ -37,7 +37,7 @@ from kernel_gateway.messaging.message import (
     kernel_info_request,
 )
 from kernel_gateway.runs import actions, events
-from kernel_gateway.runs.records import Reason
+from kernel_gateway.runs.records import KernelIntroduced, Reason
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.scope import METADATA_KEY
 from kernel_gateway.service import KernelOutput, KernelState
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from kernel_gateway.kernels.kernel import KernelId
     from kernel_gateway.messaging.raw import RawMessage
     from kernel_gateway.messaging.strict_json import Json
+    from kernel_gateway.runs.masking import Mask
 
 log = logging.getLogger("kernel_gateway.execution")
 
@@ -77,7 +78,8 @@ class Recipe:
     kernel_id: KernelId
     spec_name: str
     cwd: Path | None
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
+    mask: Mask | None = None  # of what nobody is to see
     artifact_dir: Path | None  # where its runs leave files
     start_limit_s: float
 
@@ -213,6 +215,19 @@ class ManagedKernel:
             f"<ManagedKernel {recipe.kernel_id[:4]} {recipe.spec_name} {self.generation} {state}>"
         )
 
+    @property
+    def introduced(self) -> KernelIntroduced | None:
+        """None: it is not up, or was never."""
+        info = self.info
+        if info is None:
+            return None
+        return KernelIntroduced(
+            name=self.recipe.spec_name,
+            implementation=info.implementation,
+            version=info.version,
+            language_info=info.language_info,
+        )
+
     # -- its life ----------------------------------------------------------------------------------
 
     def launch(self, *, after: Generation = NEVER) -> None:
@@ -260,7 +275,9 @@ class ManagedKernel:
 
     def output(self) -> KernelOutput:
         said = self._last_output if self._kernel is None else self._kernel.output()
-        return KernelOutput(said.text, said.dropped, self.generation)
+        mask = self.recipe.mask
+        text = said.text if mask is None else mask.text(said.text)
+        return KernelOutput(text, said.dropped, self.generation)
 
     def is_ours(self, session: str) -> bool:
         """Whether requests with this in their header are ours."""
@@ -398,7 +415,11 @@ class ManagedKernel:
             return self._farewell
         if self._restart_wanted:
             return RESTARTED
-        return RETIRED if self._retired else reason_of(how)
+        return RETIRED if self._retired else self._masked(reason_of(how))
+
+    def _masked(self, reason: Reason) -> Reason:
+        mask = self.recipe.mask
+        return reason if mask is None else mask.reason(reason)
 
     def _end_in_flight(self, reason: Reason) -> None:
         """But for a run that only waits for a kernel, when another generation will come."""
@@ -430,6 +451,7 @@ class ManagedKernel:
             self._close(not_launched(fault))
 
     def _close(self, reason: Reason) -> None:
+        reason = self._masked(reason)
         self.reason = reason.message
         self.closed_by = events.KernelLost(reason, deleted=self._deleted)
         self.is_up = False
@@ -539,6 +561,8 @@ class ManagedKernel:
         self._host.hear(self, message)
         if live is None and message.msg_type != "status":
             return  # of a client's request that is no run
+        if message.msg_type in facts.COMMS and live is not None and not live.machine.keeps_comms:
+            return  # there can be very many, and it costs to read one
         fact = self._fact_of(message)
         if isinstance(fact, facts.Busy | facts.Idle):
             self.says_busy = isinstance(fact, facts.Busy)
@@ -683,7 +707,7 @@ class ManagedKernel:
         fact = self._fact_of(message)
         if isinstance(fact, question.awaited):
             del self._questions[msg_id]
-            question.then(fact)
+            question.then(fact if self.recipe.mask is None else self.recipe.mask.fact(fact))
 
     def _new_msg_id(self) -> MsgId:
         return MsgId(self._new_id())

@@ -13,6 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.runs import records
 from kernel_gateway.runs.answer import Cursor, Standing
 from kernel_gateway.runs.records import Body, Record, Seq
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 
     from kernel_gateway.errors import GatewayError
     from kernel_gateway.execution.clock import Clock, Handle
+    from kernel_gateway.runs import events
     from kernel_gateway.runs.events import Instant, Timer
     from kernel_gateway.runs.log import Log
+    from kernel_gateway.runs.masking import Masker
     from kernel_gateway.runs.plan import RunPlan
     from kernel_gateway.runs.records import Artifact
     from kernel_gateway.runs.run import Run
@@ -71,6 +74,7 @@ class LiveRun:
         *,
         tail_chars: int,
         retention_s: float,
+        masker: Masker | None = None,
     ) -> None:
         self.identity = identity
         self.machine = machine
@@ -79,7 +83,9 @@ class LiveRun:
         self.timers: dict[Timer, Handle] = {}
         self.cursor = Cursor()  # behind the last answer that was given without a place of its own
         self.readers = 0  # callers who wait for more of its log
+        self.spoke_at = -math.inf  # monotonic: when something was last added to its log
         self.read_at = -math.inf  # monotonic: when one of them last had something, or gave up
+        self.unread: Handle | None = None  # runs out when nobody has come for too long
         self.answering = asyncio.Lock()  # two clients without places share the console, in pieces
         self.told = Seq(0)
         self.when_known: Callable[[], None] = _nothing  # called once: its ID is stored
@@ -92,6 +98,7 @@ class LiveRun:
         self._tail_chars = 0
         self._tail_limit = tail_chars
         self._retention_s = retention_s
+        self._masker = masker  # of a run whose kernel knows what nobody is to see
         self._told_standing = Standing()
         self._taken: Sequence[Record] = ()
         self._is_new = True  # the store has never been given it
@@ -107,9 +114,16 @@ class LiveRun:
 
     # -- writing -----------------------------------------------------------------------------------
 
+    def heard(self, event: events.Event) -> Sequence[events.Event]:
+        """What its machine is told of it, without secrets."""
+        return (event,) if self._masker is None else self._masker.take(event)
+
     def append(self, body: Body, step: int | None, now: Instant) -> None:
         if self._is_closed:
             return
+        if self._masker is not None:
+            body = self._masker.mask.body(body)
+        self.spoke_at = now.mono
         self.log.append(body, step=step, at=now.wall)
         if isinstance(body, records.StateChanged | records.Metric):
             self._row_is_old = True
@@ -155,7 +169,7 @@ class LiveRun:
         if self.over:
             self._slim()
         if taken:
-            self._wake()
+            self.wake()
         if taken and not known:
             self.when_known()
 
@@ -182,7 +196,7 @@ class LiveRun:
     def close(self) -> None:
         """Whatever comes now, as output of a thread, is dropped in silence."""
         self._is_closed = True
-        self._wake()
+        self.wake()
 
     def stored_run(self) -> StoredRun:
         identity, view = self.identity, self.view
@@ -301,7 +315,8 @@ class LiveRun:
     def unfollow(self) -> None:
         self._followers -= 1
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Who waits for a change looks again."""
         for waiter in self._waiters:
             _let_go(waiter)
         self._waiters.clear()
@@ -386,4 +401,6 @@ def _chars(body: Body) -> int:
         return len(body.text) + 100
     if isinstance(body, records.Output | records.Updated):
         return sum(len(value) if isinstance(value, str) else 500 for value in body.data.values())
+    if isinstance(body, records.Comm):
+        return len(encode(body.data)) + sum(map(len, body.buffers or ()))
     return 200

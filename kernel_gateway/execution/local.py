@@ -55,6 +55,7 @@ from kernel_gateway.kernels.kernel import entry_named
 from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import events
 from kernel_gateway.runs.log import Log
+from kernel_gateway.runs.masking import fault_of, mask_of
 from kernel_gateway.runs.plan import Limits, Mode, RunPlan, StepPlan
 from kernel_gateway.runs.records import Seq
 from kernel_gateway.runs.run import Run
@@ -157,7 +158,7 @@ class LocalService:
             culler=self._culler,
         )
         self._notebooks = NotebookSessions(self._sessions, store, self._clock, new_id)
-        self._slots = Slots(self._sessions, self._settings)
+        self._slots = Slots(self._sessions, self._settings, self._clock)
         self._webhooks: Webhooks | None = None
         if sender is not None and render is not None:
             self._webhooks = Webhooks(
@@ -440,7 +441,7 @@ class LocalService:
             digest = digest_of(request.plan, session.id)
             found = await self._of_this_id(session, request.run_id)
         else:
-            digest = digest_of(request.plan, f"own {request.kernel_name}")
+            digest = digest_of(request.plan, _own_kernel(request))
             found = await self._own_of_this_id(owner, request)
         if found is not None and found.identity.digest == digest:
             return found, False
@@ -511,6 +512,7 @@ class LocalService:
         else:
             self._slots.check_room()
         self._check_webhook(request)
+        _check_secrets(request)
         if (fault := self._fault()) is not None:
             raise fault
         request = _with_start_limit(request, start_limit_s)
@@ -518,7 +520,8 @@ class LocalService:
         scope = OWN if session is None else session.id
         live = self._recorded(home, request, digest, lambda: MsgId(self._new_id()), scope=scope)
         if session is None:
-            self._slots.add(live, home)
+            self._slots.add(live, home, request.files)
+        self._expect_reader(live)
         queue = home if session is not None else self._slots
         live.when_known = lambda: queue.put(live)  # stored first, executed then
         if self._webhooks is not None and request.webhook is not None:
@@ -533,7 +536,7 @@ class LocalService:
         if plan.mode is Mode.BATCH:
             name = self._settings.command_spec
         assert plan.limits.start is not None
-        return self._sessions.make_own(owner, name, plan.limits.start + START_MARGIN_S)
+        return self._sessions.make_own(owner, name, plan.limits.start + START_MARGIN_S, request)
 
     def _check_webhook(self, request: RunRequest) -> None:
         """Raises `InvalidField`."""
@@ -590,6 +593,7 @@ class LocalService:
             self._clock,
             tail_chars=self._settings.tail_chars,
             retention_s=self._settings.retention_s,
+            masker=session.masker(),
         )
         if scope == OWN:
             self._own_ids[identity.owner, run_id] = uid
@@ -730,7 +734,15 @@ class LocalService:
         over, told = found.standing.completed is not None, found.told
         page = await found.read(after, limit)
         next_ = page[-1].seq if page else after
-        return LogPage(records=tuple(page), next=next_, finished=over and next_ >= told)
+        finished = over and next_ >= told
+        sealed = finished and not self._may_go_on(found)
+        return LogPage(records=tuple(page), next=next_, finished=finished, sealed=sealed)
+
+    def _may_go_on(self, found: Found) -> bool:
+        """A run that is over, whose kernel is its own and still there."""
+        if not isinstance(found, LiveRun):
+            return False
+        return self._slots.holds(found) or found.told < found.log.next - 1
 
     async def _catch_up(self, live: LiveRun) -> None:
         """An observed run is stored with patience: whoever asks is told what there is by now."""
@@ -743,11 +755,14 @@ class LocalService:
         live.follow()
         live.readers += 1
         try:
-            await live.until(lambda: live.told > after or live.over, wait_s)
+            await live.until(
+                lambda: live.told > after or (live.over and not self._may_go_on(live)), wait_s
+            )
         finally:
             live.readers -= 1
             live.read_at = self._clock.now().mono
             live.unfollow()
+            self._expect_reader(live)
 
     async def blob(self, owner: Owner, run_id: str, artifact: str) -> bytes:
         found = await self._find(owner, run_id)
@@ -780,7 +795,7 @@ class LocalService:
         self,
         owner: Owner,
         run_id: str,
-        value: str,
+        value: str | None,
         prompt_id: int | None = None,
         *,
         kernel_id: str | None = None,
@@ -788,7 +803,7 @@ class LocalService:
         found = await self._find(owner, run_id, kernel_id)
         self._give(found, value, prompt_id)
 
-    def _give(self, found: Found, value: str, prompt_id: int | None) -> None:
+    def _give(self, found: Found, value: str | None, prompt_id: int | None) -> None:
         session = self._session_of(found)
         given = events.InputGiven(value, prompt_id)
         if isinstance(found, LiveRun) and found.machine.was_given(given):
@@ -812,6 +827,8 @@ class LocalService:
         if isinstance(found, LiveRun) and session is not None:
             asked = events.CancelAsked(message, grace_s=grace_s, escalate=escalate)
             session.cancel(found, asked)
+        if isinstance(found, LiveRun):
+            self._slots.hear_no_more(found)
         return await self._told_info(found)
 
     def _session_of(self, found: Found) -> Session | None:
@@ -827,13 +844,24 @@ class LocalService:
             return  # it has been removed since
         if isinstance(found, LiveRun) and found.identity.plan.cancel_on_disconnect:
             left = self._clock.now().mono
-            self._clock.call_later(READER_GRACE_S, lambda: self._cancel_unread(found, left))
+            gone = "its last reader has gone"
+            self._clock.call_later(READER_GRACE_S, lambda: self._cancel_unread(found, left, gone))
 
-    def _cancel_unread(self, live: LiveRun, left: float) -> None:
+    def _expect_reader(self, live: LiveRun) -> None:
+        """Whose reader dies between two pages is found out by silence: no connection tells it."""
+        limit_s = live.identity.plan.unread_s
+        if live.unread is not None:
+            live.unread.cancel()
+        if limit_s is None or live.has_ended:
+            return
+        now, gone = self._clock.now().mono, f"nobody has read its log for {limit_s:g} s"
+        live.unread = self._clock.call_later(limit_s, lambda: self._cancel_unread(live, now, gone))
+
+    def _cancel_unread(self, live: LiveRun, left: float, message: str) -> None:
         """Unless another reader has been there since."""
         session = self._session_of(live)
         if session is not None and not live.readers and live.read_at <= left:
-            session.cancel(live, events.CancelAsked("its last reader has gone"))
+            session.cancel(live, events.CancelAsked(message))
 
     async def delete_run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> None:
         found = await self._find(owner, run_id, kernel_id)
@@ -889,6 +917,40 @@ def digest_of(plan: RunPlan, where: str) -> str:
     """Of all that decides what is executed, and where: two runs of one digest do the same."""
     in_order = replace(plan, context=dict(sorted(plan.context.items())))
     return hashlib.sha256(repr((in_order, where)).encode()).hexdigest()
+
+
+def _own_kernel(request: RunRequest) -> str:
+    """All that decides what a kernel of its own is like, but for secrets: what is kept of this must
+    not tell whether somebody has guessed one."""
+    shown = {name: value for name, value in request.env.items() if name not in request.secrets}
+    kind = (
+        request.kernel_name,
+        None if request.cwd is None else str(request.cwd),
+        sorted(shown.items()),
+        sorted(request.secrets),
+        None if request.files is None else _digests(request.files),
+    )
+    return f"own {kind!r}"
+
+
+def _check_secrets(request: RunRequest) -> None:
+    """Raises `InvalidField`, without the values. Names of files, output and the like are masked; a
+    context and labels are given back as they came."""
+    env = request.env
+    if not all(name in env for name in request.secrets):
+        raise InvalidField({"secrets": "must name variables that are in env"})
+    faults = {f"env.{name}": fault_of(env[name]) for name in request.secrets}
+    if found := {field: why for field, why in faults.items() if why is not None}:
+        raise InvalidField(found)
+    mask = mask_of(env, request.secrets)
+    told = {"context": request.plan.context, "labels": request.labels}
+    for field, values in told.items():
+        if mask is not None and any(mask.spans(one) for pair in values.items() for one in pair):
+            raise InvalidField({field: "holds the value of a secret, and would be stored"})
+
+
+def _digests(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    return sorted((name, hashlib.sha256(data).hexdigest()) for name, data in files.items())
 
 
 def _with_start_limit(request: RunRequest, default_s: float) -> RunRequest:

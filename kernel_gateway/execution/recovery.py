@@ -57,11 +57,11 @@ async def lost_run(
 def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
     """Steps and metrics as the log tells them, the step that ran as died, those behind it as not
     run."""
-    states = {step.index: step.state for step in view.steps}
+    steps = {step.index: step for step in view.steps}
     metrics = Metrics()
     for record in told:
         if record.step is not None and isinstance(record.body, records.StepChanged):
-            states[record.step] = StepOutcome(record.body.state)
+            steps[record.step] = _told_step(steps[record.step], record.at, record.body)
         elif isinstance(record.body, records.Metric):
             metrics.merge(record.body)
     return replace(
@@ -72,7 +72,7 @@ def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
         exit_code=1,
         finished_at=at,
         prompt=None,
-        steps=tuple(_lost_step(step, states[step.index], at) for step in view.steps),
+        steps=tuple(_lost_step(steps[step.index], at) for step in view.steps),
         metrics=metrics.values,
         history=(*view.history, (RunState.FINISHED, at)),
     )
@@ -81,9 +81,22 @@ def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
 _LOST_STEPS = {StepOutcome.DIED, StepOutcome.NOT_RUN}
 
 
-def _lost_step(step: StepView, state: StepOutcome, at: float) -> StepView:
+def _told_step(step: StepView, at: float, body: records.StepChanged) -> StepView:
+    state = StepOutcome(body.state)
     if state is StepOutcome.RUNNING:
+        return replace(step, state=state, started_at=at, msg_id=body.msg_id or step.msg_id)
+    return replace(
+        step,
+        state=state,
+        finished_at=at if step.started_at is not None else None,
+        execution_count=body.execution_count,
+        exit_code=body.exit_code,
+    )
+
+
+def _lost_step(step: StepView, at: float) -> StepView:
+    if step.state is StepOutcome.RUNNING:
         return replace(step, state=StepOutcome.DIED, finished_at=at)
-    if state is StepOutcome.PENDING:
+    if step.state is StepOutcome.PENDING:
         return replace(step, state=StepOutcome.NOT_RUN)
-    return replace(step, state=state)
+    return step

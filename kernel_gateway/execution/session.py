@@ -31,6 +31,7 @@ from kernel_gateway.kernels.kernel import KernelId
 from kernel_gateway.messaging.message import Channel, MsgId
 from kernel_gateway.messaging.strict_json import clean_text
 from kernel_gateway.runs import actions, events
+from kernel_gateway.runs.masking import Masker, mask_of
 from kernel_gateway.runs.plan import Mode
 from kernel_gateway.runs.queue import Queue
 from kernel_gateway.runs.records import StateChanged
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from kernel_gateway.execution.artifacts import Work
     from kernel_gateway.execution.clock import Clock, Handle
     from kernel_gateway.execution.folder import SessionFolder
     from kernel_gateway.execution.languages import Language
@@ -82,7 +84,8 @@ class Origin:
     spec_name: str
     language: Language | None
     tag: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = ()  # names in `env` whose values nobody is to see
     cwd: Path | None = None
     start_limit_s: float
     for_jupyter_server: bool = False
@@ -121,12 +124,13 @@ class Session:
         observe: Callable[[Session, Cell], LiveRun],
         check_open: Callable[[], None],
         artifact_dir: Path | None,
-        collect: Callable[[LiveRun, Path], Awaitable[None]],
+        collect: Callable[[LiveRun, Path | None, Work | None], Awaitable[None]],
     ) -> None:
         self.id = session_id
         self.origin = origin
         self.folder = folder  # None: it has none of its own
         self.artifact_dir = artifact_dir  # where its kernels leave files for their runs
+        self.work: Work | None = None  # its folder as it was when files had been put into it
         #: Called when a run is over and all that it needs here is done.
         self.when_released: Callable[[LiveRun], None] = _nobody_waits
         self.queue: Queue[LiveRun] = Queue(settings.queue_bound)
@@ -134,6 +138,7 @@ class Session:
         self.run_count = 0
         self.created = clock.now()
         self.health: Health | None = None  # once somebody has asked
+        self._mask = mask_of(origin.env, origin.secrets)
         self._launcher = launcher
         self._settings = settings
         self._clock = clock
@@ -173,6 +178,7 @@ class Session:
             spec_name=spec_name,
             cwd=origin.cwd,
             env=origin.env,
+            mask=self._mask,
             artifact_dir=self.artifact_dir,
             start_limit_s=origin.start_limit_s,
         )
@@ -209,6 +215,10 @@ class Session:
 
     def _state(self) -> KernelState:
         return self.kernel.state(busy=self.queue.in_flight is not None or bool(self._cells))
+
+    def masker(self) -> Masker | None:
+        """For a new run of it; None: it has no secrets."""
+        return None if self._mask is None else Masker(self._mask)
 
     @property
     def connections(self) -> int:
@@ -415,11 +425,13 @@ class Session:
         for kernel in (self.kernel, self._command_kernel):
             if kernel is not None:
                 kernel.tell_text()
+        asked: list[actions.Action] = []
         try:
-            asked = live.machine.receive(event, self._clock.now())
+            for one in live.heard(event):
+                asked += live.machine.receive(one, self._clock.now())
         except ImpossibleTransition:
             log.exception("%r, %r: a bug of the gateway; the kernel is replaced", self, live)
-            asked = [actions.Kill()]
+            asked.append(actions.Kill())
         if live in self._ends:
             self._ends[live] += asked
             return
@@ -429,23 +441,26 @@ class Session:
     def _without_end(self, live: LiveRun, asked: list[actions.Action]) -> Sequence[actions.Action]:
         """What may be done now. The end of a run that has left files is told when they are saved,
         so that who hears of it finds them all, and the next run finds none of them."""
-        folder = self._folder_of(live) if asked and isinstance(asked[-1], actions.Release) else None
-        if folder is None or not has_files(folder):
+        is_over = asked and isinstance(asked[-1], actions.Release)
+        if not is_over or not self._has_left_files(live):
             return asked
         at = next(place for place, action in enumerate(asked) if _is_end(action))
         self._ends[live] = asked[at:]
         live.end_is_held = True
-        self._tasks.start(self._save_files(live, folder))
+        self._tasks.start(self._save_files(live))
         return asked[:at]
 
-    def _folder_of(self, live: LiveRun) -> Path | None:
-        """Where it has left its files, if it was executed, and by us."""
+    def _has_left_files(self, live: LiveRun) -> bool:
+        """Perhaps; if it was executed, and by us."""
         has_run = any(state is RunState.RUNNING for state, _ in live.machine.history)
-        return self.artifact_dir if has_run and self.queue.in_flight is live else None
+        if not has_run or self.queue.in_flight is not live:
+            return False
+        folder = self.artifact_dir
+        return self.work is not None or (folder is not None and has_files(folder))
 
-    async def _save_files(self, live: LiveRun, folder: Path) -> None:
+    async def _save_files(self, live: LiveRun) -> None:
         try:
-            await self._collect(live, folder)
+            await self._collect(live, self.artifact_dir, self.work)
         finally:
             live.end_is_held = False
             for action in self._ends.pop(live):
@@ -540,7 +555,8 @@ class Session:
 
     def _begin(self, live: LiveRun, kernel: ManagedKernel) -> None:
         live.generation = kernel.generation
-        self.feed(live, events.KernelReady())
+        is_notebook = live.machine.plan.mode is Mode.NOTEBOOK
+        self.feed(live, events.KernelReady(kernel.introduced if is_notebook else None))
 
     def _append(self, live: LiveRun, action: actions.Append) -> None:
         live.append(action.body, action.step, self._clock.now())

@@ -18,7 +18,7 @@ from kernel_gateway.errors import (
     SessionNotFound,
     TooManyKernels,
 )
-from kernel_gateway.execution.artifacts import Collector
+from kernel_gateway.execution.artifacts import Collector, furnished
 from kernel_gateway.execution.feed import SessionFeed
 from kernel_gateway.execution.folder import SessionFolder
 from kernel_gateway.execution.languages import language_of_image, language_of_spec
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from kernel_gateway.execution.settings import EngineSettings
     from kernel_gateway.kernels.kernel import Launcher
     from kernel_gateway.runs.records import Reason
-    from kernel_gateway.service import KernelRequest, Owner, SessionRequest
+    from kernel_gateway.service import KernelRequest, Owner, RunRequest, SessionRequest
     from kernel_gateway.store.store import Store
 
 log = logging.getLogger("kernel_gateway.execution")
@@ -231,22 +231,34 @@ class Sessions:
             collect=self._collector.collect,
         )
 
-    def make_own(self, owner: Owner, spec_name: str, start_limit_s: float) -> Session:
-        """The kernel of one run, without a process and known to nobody until `admit`.
+    def make_own(
+        self, owner: Owner, spec_name: str, start_limit_s: float, request: RunRequest
+    ) -> Session:
+        """The kernel of one run, without a process and known to nobody until `admit`. A folder for
+        the files of the request is there after `furnish`.
 
         Raises `TooManyKernels` where the limits leave room for no kernel at all.
         """
         session_id = KernelId(self._new_id())
+        folder = None if request.files is None else self._folder(session_id)
         origin = Origin(
             owner=owner,
             name=session_id,
             image=spec_name,
             spec_name=spec_name,
             language=None,
+            env=request.env,
+            secrets=request.secrets,
+            cwd=request.cwd if folder is None else folder.path,
             start_limit_s=start_limit_s,
         )
         self._check_limits(origin, [])
-        return self._new(session_id, origin)
+        return self._new(session_id, origin, folder)
+
+    async def furnish(self, session: Session, files: Mapping[str, bytes]) -> None:
+        """Put them into its new folder. Raises `OutsideFolder` and `OSError`."""
+        assert session.folder is not None
+        session.work = await asyncio.to_thread(furnished, session.folder, files)
 
     def has_room(self, session: Session) -> bool:
         """For one that is to be admitted."""
@@ -362,7 +374,7 @@ class Sessions:
         self.when_ended(session, why.message)
         with self._ending():
             await session.delete(why=why)
-            await _remove_folders(session)
+            await self.remove_folders(session)
             self._tell(session, SessionEventName.TERMINATED, "")
             self._tasks.start(self._store.write(self._row(session, over=True)))
 
@@ -373,7 +385,7 @@ class Sessions:
         """
         sessions = list(self._by_id.values())
         await asyncio.gather(*(session.delete(grace_s) for session in sessions))
-        await asyncio.gather(*(_remove_folders(session) for session in sessions))
+        await asyncio.gather(*(self.remove_folders(session) for session in sessions))
         for session in sessions:
             self._tell(session, SessionEventName.TERMINATED, "shutdown")
             self._forget(session)
@@ -385,6 +397,13 @@ class Sessions:
             async with asyncio.timeout(CLOSE_LIMIT_S):
                 await self._tasks.join()
         await self._tasks.cancel()
+
+    async def remove_folders(self, session: Session) -> None:
+        """What cannot be removed is said and stays: the session is over all the same."""
+        if session.folder is not None:
+            await asyncio.to_thread(_remove, session.folder)
+        if session.artifact_dir is not None:
+            await asyncio.to_thread(_remove, SessionFolder(session.artifact_dir))
 
     def _forget(self, session: Session) -> None:
         """Its name may be that of another by now."""
@@ -438,14 +457,6 @@ def _check_limit(name: str, which: str, limit: int | None, count: int) -> None:
 
 def _lowered(limits: Mapping[str, int]) -> dict[str, int]:
     return {name.lower(): limit for name, limit in limits.items()}
-
-
-async def _remove_folders(session: Session) -> None:
-    """What cannot be removed is said and stays: the session is over all the same."""
-    if session.folder is not None:
-        await asyncio.to_thread(_remove, session.folder)
-    if session.artifact_dir is not None:
-        await asyncio.to_thread(_remove, SessionFolder(session.artifact_dir))
 
 
 def _remove(folder: SessionFolder) -> None:

@@ -4,6 +4,9 @@ Knows how many there may be, and that a slot is taken from the launch of a kerne
 is gone. Must not know how a run is made, nor what it executes. Owners take turns, and the runs of
 one owner go in the order in which they came; so nobody waits behind the thousand runs of another.
 A run that a limit of kernels keeps from its slot waits for room, and lets other owners go before.
+
+When a run is over its kernel stays for a moment: threads of its code may still print, and what they
+say belongs to the run.
 """
 
 from __future__ import annotations
@@ -14,11 +17,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from kernel_gateway.errors import TooManyRuns
 from kernel_gateway.execution.losses import DELETED, RUN_OVER, not_launched
 from kernel_gateway.execution.tasks import Tasks
-from kernel_gateway.runs import events
+from kernel_gateway.runs import events, records
+from kernel_gateway.runs.view import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from kernel_gateway.execution.clock import Clock
     from kernel_gateway.execution.live import LiveRun
     from kernel_gateway.execution.session import Session
     from kernel_gateway.execution.sessions import Sessions
@@ -26,6 +31,10 @@ if TYPE_CHECKING:
     from kernel_gateway.service import Owner
 
 T = TypeVar("T")
+
+QUIET_CAP_S = 10.0  # who talks for ever is not listened to for ever
+#: After these nobody wants to hear more, or nobody is there to say it.
+_ABRUPT = frozenset({Outcome.CANCELLED, Outcome.LOST})
 
 
 class Turns(Generic[T]):
@@ -78,12 +87,16 @@ class Turns(Generic[T]):
 class Slots:
     """Close it before the sessions, and join it after them."""
 
-    def __init__(self, sessions: Sessions, settings: EngineSettings) -> None:
+    def __init__(self, sessions: Sessions, settings: EngineSettings, clock: Clock) -> None:
         self._sessions = sessions
         self._settings = settings
+        self._clock = clock
         self._homes: dict[LiveRun, Session] = {}  # of all that have not ended
         self._waiting: Turns[LiveRun] = Turns()  # those whose creation is stored
         self._served: set[LiveRun] = set()  # that have a slot
+        self._files: dict[LiveRun, Mapping[str, bytes]] = {}  # to be there before its kernel
+        self._furnished: set[LiveRun] = set()  # whose files are being written
+        self._listening: set[LiveRun] = set()  # over, and their threads may print
         self._closed = False
         self._tasks = Tasks("slots")
         sessions.when_room = self._fill
@@ -100,12 +113,21 @@ class Slots:
         """Where it is executed, or will be; None when it is over, and for all other runs."""
         return self._homes.get(live)
 
+    def holds(self, live: LiveRun) -> bool:
+        """Whether it has a kernel of its own, or waits for it: so it may go on to say something."""
+        return live in self._homes or live in self._served
+
     def position(self, live: LiveRun) -> int | None:
         return self._waiting.position(live.identity.owner, live)
 
-    def add(self, live: LiveRun, session: Session) -> None:
-        """The session has no process yet: that is launched when the run has its slot."""
+    def add(
+        self, live: LiveRun, session: Session, files: Mapping[str, bytes] | None = None
+    ) -> None:
+        """The session has no process yet: that is launched when the run has its slot. `files` are
+        for its folder."""
         self._homes[live] = session
+        if files is not None:
+            self._files[live] = files
         session.when_released = self._released
 
     def put(self, live: LiveRun) -> None:
@@ -122,6 +144,13 @@ class Slots:
         self._closed = True
         for live in list(self._waiting):
             self._end_waiting(live)
+        for live in list(self._listening):
+            self.hear_no_more(live)
+
+    def hear_no_more(self, live: LiveRun) -> None:
+        """Of the threads that a run which is over has left behind. Harmless for any other."""
+        self._listening.discard(live)
+        live.wake()
 
     async def join(self) -> None:
         await self._tasks.join()
@@ -141,8 +170,32 @@ class Slots:
         return self._sessions.has_room(self._homes[live])
 
     def _serve(self, live: LiveRun) -> None:
-        session = self._homes[live]
         self._served.add(live)
+        if live in self._files:
+            self._furnished.add(live)
+            self._tasks.start(self._furnish(live))
+        else:
+            self._admit(live)
+
+    async def _furnish(self, live: LiveRun) -> None:
+        """Its files first, then its kernel."""
+        session = self._homes[live]
+        try:
+            await self._sessions.furnish(session, self._files.pop(live))
+        except Exception as fault:  # the disk is full
+            session.feed(live, events.KernelLost(not_launched(fault)))
+        finally:
+            self._furnished.discard(live)
+        if live in self._homes and not self._closed:
+            self._admit(live)
+        elif live in self._homes:
+            self._end_waiting(live)
+        else:  # it ended meanwhile, without a kernel
+            await self._sessions.remove_folders(session)
+            self._vacated(live)
+
+    def _admit(self, live: LiveRun) -> None:
+        session = self._homes[live]
         try:
             self._sessions.admit(session)
         except Exception as fault:  # the kernelspec is gone, or its provisioner fails
@@ -156,16 +209,42 @@ class Slots:
         if session is None:
             return
         self._waiting.leave(live.identity.owner, live)
-        if live in self._served:
+        self._files.pop(live, None)
+        if live not in self._served or live in self._furnished:
+            return
+        if live.machine.outcome in _ABRUPT or not live.machine.plan.quiet_s:
             session.condemn(RUN_OVER)  # now: a kernel that has died is not to be started again
-            self._tasks.start(self._vacate(live, session))
+        else:
+            self._listening.add(live)
+        self._tasks.start(self._vacate(live, session))
 
     async def _vacate(self, live: LiveRun, session: Session) -> None:
         try:
+            await self._listen(live)
+            session.condemn(RUN_OVER)
             if self._sessions.get(session.id) is session and not self._closed:
                 await self._sessions.end(session, RUN_OVER)
             else:  # somebody has deleted it, or all are being ended
                 await session.gone()
         finally:
-            self._served.discard(live)
-            self._fill()
+            self._vacated(live)
+
+    def _vacated(self, live: LiveRun) -> None:
+        self._served.discard(live)
+        live.hurry()
+        live.wake()
+        self._fill()
+
+    async def _listen(self, live: LiveRun) -> None:
+        """Until its threads have been quiet for a while, or nobody wants to hear them."""
+        quiet_s = live.machine.plan.quiet_s
+        end = self._clock.now().mono + QUIET_CAP_S
+        while live in self._listening:
+            now = self._clock.now()
+            if now.mono >= live.spoke_at + quiet_s:
+                break
+            if now.mono >= end:
+                live.append(records.Dropped(why=records.STILL_PRINTING, late=True), None, now)
+                break
+            await live.changed(min(live.spoke_at + quiet_s, end) - now.mono)
+        self._listening.discard(live)

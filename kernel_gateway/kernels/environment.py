@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _TERMINAL = {"TERM", "COLORTERM", "COLUMNS", "LINES", "PAGER", "GIT_PAGER", "MANPAGER"}
 _IPYKERNEL = {"ipykernel", "ipykernel_launcher"}
 _HISTORY = "--HistoryManager.enabled"
+#: Programs of kernels whose ZeroMQ is not libzmq and knows tcp alone: Deno's, and the one of Java.
+_TCP_ONLY = {"deno", "java", "run_kotlin_kernel"}
 
 
 def kernel_environment(
@@ -47,6 +49,13 @@ def kernel_argv(argv: Sequence[str], settings: KernelSettings) -> list[str]:
     if settings.history or not _is_ipykernel(argv) or _says_itself(argv):
         return list(argv)
     return [*argv, f"{_HISTORY}=False"]
+
+
+def speaks_ipc(argv: Sequence[str], metadata: Mapping[str, object]) -> bool:
+    """As far as is known; a kernelspec may say `"transport": "tcp"` in its metadata."""
+    if "transport" in metadata:
+        return metadata["transport"] == "ipc"
+    return not any(PurePath(argument).stem in _TCP_ONLY for argument in argv)
 
 
 def _is_ipykernel(argv: Sequence[str]) -> bool:

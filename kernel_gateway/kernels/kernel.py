@@ -34,7 +34,8 @@ class LaunchRequest:
     generation: Generation
     spec_name: str
     cwd: Path | None = None  # None: the gateway's own
-    env: Mapping[str, str] = field(default_factory=dict)  # added to the scrubbed environment
+    #: Added to the scrubbed environment.
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: Made if it is not there, and told to the process as KERNEL_GATEWAY_ARTIFACT_DIR.
     artifact_dir: Path | None = None
     start_limit_s: float = 60.0

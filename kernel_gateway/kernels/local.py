@@ -21,6 +21,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from kernel_gateway.errors import KernelStartFailed, MalformedMessage
 from kernel_gateway.kernels.connection import KernelConnection
 from kernel_gateway.kernels.folder import remove_left_behind
+from kernel_gateway.kernels.guard import Guard
 from kernel_gateway.kernels.kernel import (
     Generation,
     KernelExit,
@@ -71,6 +72,7 @@ class LocalKernel:
         request: LaunchRequest,
         settings: KernelSettings,
         oom_kills: OomKills,
+        guard: Guard,
         listener: KernelListener,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -79,7 +81,7 @@ class LocalKernel:
         self.session = uuid4().hex
         self._listener = listener
         self._interrupt_by_message = spec.interrupt_mode == "message"
-        self._process = KernelProcess(spec, request, settings, oom_kills)
+        self._process = KernelProcess(spec, request, settings, oom_kills, guard)
         self._connection: KernelConnection | None = None
         self._held: list[Request | RawMessage] = []
         self._executing: tuple[str, float] | None = None  # which request, since when
@@ -281,6 +283,7 @@ class LocalLauncher:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context.max_sockets = _MAX_SOCKETS
         self._oom_kills = OomKills()
+        self._guard = Guard()
         self._lives: dict[asyncio.Task[None], LocalKernel] = {}
         KernelProvisionerFactory.instance()  # reads all entry points; not within a start
         if left := remove_left_behind(self._settings.runtime_dir):
@@ -293,6 +296,7 @@ class LocalLauncher:
             request=request,
             settings=self._settings,
             oom_kills=self._oom_kills,
+            guard=self._guard,
             listener=listener,
         )
         life = asyncio.create_task(kernel.live(), name=f"life of {kernel!r}")
@@ -314,6 +318,7 @@ class LocalLauncher:
         if self._lives:
             await asyncio.wait(self._lives)
         self._context.term()
+        await self._guard.close()
 
     def _lived(self, life: asyncio.Task[None]) -> None:
         del self._lives[life]

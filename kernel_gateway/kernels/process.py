@@ -25,7 +25,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from kernel_gateway.errors import KernelStartFailed
 from kernel_gateway.kernels.connection import ConnectionInfo
-from kernel_gateway.kernels.environment import kernel_argv, kernel_environment
+from kernel_gateway.kernels.environment import kernel_argv, kernel_environment, speaks_ipc
 from kernel_gateway.kernels.folder import PrivateFolder, artifact_dir_fault, make_private
 from kernel_gateway.kernels.kernel import ProcessOutput
 from kernel_gateway.kernels.output import OutputPipe
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
+    from kernel_gateway.kernels.guard import Guard
     from kernel_gateway.kernels.kernel import LaunchRequest
     from kernel_gateway.kernels.oom import Count, OomKills
     from kernel_gateway.kernels.settings import Encryption, KernelSettings
@@ -60,11 +61,13 @@ class KernelProcess:
         request: LaunchRequest,
         settings: KernelSettings,
         oom_kills: OomKills,
+        guard: Guard,
     ) -> None:
         self._spec = spec
         self._request = request
         self._settings = settings
         self._oom_kills = oom_kills
+        self._guard = guard
         self._oom_count: Count | None = None  # as it was; None: nothing is counted
         self._killed_by_us = False
         #: Known when it is buried.
@@ -183,6 +186,8 @@ class KernelProcess:
             command = prepared.pop("cmd")
             info = await self._provisioner.launch_kernel(command, **prepared)
             self._launched = True
+            if self._group is not None:
+                self._guard.watch(self._group)
         finally:
             if self._output:
                 self._output.release_write_end()
@@ -213,7 +218,8 @@ class KernelProcess:
         """Sockets in our folder where that can be; their paths are short enough, or it is tcp."""
         assert self._folder is not None
         wants_ipc = self._settings.transport == "ipc" and self._is_local
-        if wants_ipc and self._folder.fits_sockets:
+        can_ipc = speaks_ipc(self._spec.argv, self._spec.metadata)
+        if wants_ipc and can_ipc and self._folder.fits_sockets:
             manager.transport = "ipc"
             manager.ip = str(self._folder.socket_base)
         else:
@@ -252,6 +258,11 @@ class KernelProcess:
         return pid if self._is_local and isinstance(pid, int) else None
 
     @property
+    def _group(self) -> int | None:
+        """That it leads."""
+        return self._pid if self._pid == getattr(self._provisioner, "pgid", None) else None
+
+    @property
     def _is_local(self) -> bool:
         return isinstance(self._provisioner, LocalProvisioner)
 
@@ -285,10 +296,10 @@ class KernelProcess:
 
     def _kill_group(self) -> None:
         """Before the leader is reaped: as long as it is a zombie, nobody else gets its number."""
-        pid = self._pid
-        if pid is not None and pid == getattr(self._provisioner, "pgid", None):
+        if self._group is not None:
             with suppress(ProcessLookupError):  # none was left
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(self._group, signal.SIGKILL)
+            self._guard.release(self._group)
 
     async def _return_code(self) -> int | None:
         if not self._launched:

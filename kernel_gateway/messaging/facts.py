@@ -67,6 +67,17 @@ class Raised:
 
 
 @dataclass(frozen=True, slots=True)
+class Comm:
+    """Of a library in the kernel to what shows it in a page; widgets are made of these."""
+
+    what: str  # open, msg or close
+    comm_id: str
+    data: Mapping[str, Json]
+    target_name: str = ""  # of an open: who is to take it
+    buffers: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class InputRequested:
     prompt: str
     password: bool
@@ -108,6 +119,7 @@ class KernelInfo:
     protocol_version: str
     language_info: Mapping[str, Json] = field(default_factory=dict)
     banner: str = ""
+    version: str = ""  # of the implementation
     features: tuple[str, ...] = ()  # that not every kernel has
 
 
@@ -131,6 +143,7 @@ Fact: TypeAlias = (
     | DisplayUpdate
     | Clear
     | Raised
+    | Comm
     | InputRequested
     | Replied
     | Completions
@@ -143,15 +156,20 @@ Fact: TypeAlias = (
 #: Among the features of a kernel: it can execute beside what it executes.
 SUBSHELLS = "kernel subshells"
 
+#: Message types that are comms. There may be very many of them, and few runs want them.
+COMMS: Mapping[str, str] = {"comm_open": "open", "comm_msg": "msg", "comm_close": "close"}
+
 _NO_VALUES: Mapping[str, Json] = {}
 _STATUSES: Mapping[str, Fact] = {"busy": Busy(), "idle": Idle()}
 
 
 def fact_of(message: Message | RawMessage) -> Fact | None:
-    """The fact, or None for a message that means nothing to a run (comms, echoes of the input).
+    """The fact, or None for a message that means nothing to a run (echoes of the input).
 
     Raises `MalformedMessage` when the content is not what its type promises.
     """
+    if message.msg_type in COMMS:
+        return _comm(COMMS[message.msg_type], message.content, message.buffers)
     reader = _READERS.get(message.msg_type)
     return reader(message.content) if reader else None
 
@@ -206,6 +224,16 @@ def _error(content: Mapping[str, Json]) -> Fact:
     )
 
 
+def _comm(what: str, content: Mapping[str, Json], buffers: tuple[bytes, ...]) -> Fact:
+    return Comm(
+        what=what,
+        comm_id=_text(content, "comm_id"),
+        data=_object(content, "data"),
+        target_name=_text(content, "target_name", "") if what == "open" else "",
+        buffers=buffers,
+    )
+
+
 def _input_request(content: Mapping[str, Json]) -> Fact:
     return InputRequested(
         prompt=_text(content, "prompt", ""), password=content.get("password") is True
@@ -239,6 +267,7 @@ def _kernel_info_reply(content: Mapping[str, Json]) -> Fact:
         protocol_version=_text(content, "protocol_version", ""),
         language_info=_object(content, "language_info"),
         banner=_text(content, "banner", ""),
+        version=_text(content, "implementation_version", ""),
         features=_lines(content, "supported_features"),
     )
 

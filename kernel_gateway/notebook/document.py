@@ -19,6 +19,8 @@ from nbformat import NotebookNode
 from kernel_gateway.errors import NotebookUnreadable
 from kernel_gateway.messaging import strict_json
 from kernel_gateway.notebook.choice import Wish
+from kernel_gateway.notebook.papermill import metadata as papermill
+from kernel_gateway.notebook.papermill.banner import remove_banner, with_banner
 from kernel_gateway.notebook.plan import code_cells
 from kernel_gateway.runs.outputs import METADATA_KEY, natural
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from kernel_gateway.messaging.strict_json import Json
+    from kernel_gateway.runs.view import Outcome, RunView, StepView
     from kernel_gateway.service import KernelSpecView
 
 OLDEST, NEWEST = 2, 4  # versions of nbformat that can be read
@@ -107,8 +110,11 @@ def _clean(notebook: NotebookNode) -> None:
     """Leave out what is of an earlier run, and what nbformat does not know or allow."""
     if notebook["nbformat_minor"] <= MINOR:
         _keep(notebook, _KNOWN)
+    remove_banner(notebook)
     metadata = notebook["metadata"]
     metadata.pop(METADATA_KEY, None)
+    metadata.pop(papermill.KEY, None)
+    metadata.pop("widgets", None)  # they were made by an earlier run
     for name, needed in (("kernelspec", ("name", "display_name")), ("language_info", ("name",))):
         there = _mapping(metadata.get(name))
         if not all(_text(there.get(key)) for key in needed):
@@ -121,6 +127,7 @@ def _clean(notebook: NotebookNode) -> None:
 def _clean_cell(cell: NotebookNode, *, keep_unknown: bool) -> None:
     metadata = cell.setdefault("metadata", {})
     metadata.pop(METADATA_KEY, None)
+    metadata.pop(papermill.KEY, None)
     cell.setdefault("source", "")
     if cell["cell_type"] == "code":
         metadata.pop("execution", None)  # times of an earlier run
@@ -158,6 +165,7 @@ class Document:
     def __init__(self, source: Source) -> None:
         self.notebook = nbformat.from_dict(source.notebook)  # type: ignore[no-untyped-call]
         self._cells = code_cells(self.notebook)
+        self._steps: Sequence[StepView] = ()
 
     @property
     def names(self) -> list[str]:
@@ -185,6 +193,22 @@ class Document:
     def set_metadata(self, metadata: Mapping[str, Json]) -> None:
         self.notebook["metadata"][METADATA_KEY] = dict(metadata)
 
+    def set_widgets(self, widgets: Mapping[str, Json] | None) -> None:
+        """Their state, by MIME type, so that a reader without a kernel can show them."""
+        if widgets is not None:
+            self.notebook["metadata"]["widgets"] = dict(widgets)
+
+    def set_papermill(
+        self,
+        about: papermill.About,
+        steps: Sequence[StepView],
+        view: RunView | None,
+        outcome: Outcome | None,
+    ) -> None:
+        """The same in papermill's words; at the end a banner leads to the cell that failed."""
+        papermill.fill(self.notebook, about, steps, view, outcome)
+        self._steps = () if outcome is None else steps
+
     def set_cell(
         self,
         step: int,
@@ -201,10 +225,11 @@ class Document:
     def encode(self) -> bytes:
         """As Jupyter writes it. May take its time, so call it where nothing waits for it; the
         document must not be changed meanwhile."""
+        shown = with_banner(self.notebook, self._steps)
         try:
-            return _written(nbformat.from_dict(self.notebook))  # type: ignore[no-untyped-call]
+            return _written(nbformat.from_dict(shown))  # type: ignore[no-untyped-call]
         except ValueError:  # NaN, or a lone surrogate, deep in what a kernel sent
-            plain = strict_json.decode(strict_json.encode(self.notebook))
+            plain = strict_json.decode(strict_json.encode(shown))
             return _written(nbformat.from_dict(plain))  # type: ignore[no-untyped-call]
 
 

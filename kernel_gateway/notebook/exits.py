@@ -25,6 +25,10 @@ _BY_REASON: Mapping[str, int] = {
     "kernel_start_failed": 4,
     "start_limit": 4,
     "no_input": 7,
+    # Of runs that never came to be:
+    "invalid_field": 2,
+    "too_large": 2,
+    "notebook_unreadable": 2,
 }
 
 

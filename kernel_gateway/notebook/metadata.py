@@ -11,12 +11,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.notebook.choice import Choice, Wish
     from kernel_gateway.notebook.document import Source
-    from kernel_gateway.runs.records import Reason
+    from kernel_gateway.notebook.job import Attempt
+    from kernel_gateway.runs.records import KernelIntroduced, Reason
     from kernel_gateway.runs.view import Outcome, StepView
     from kernel_gateway.service import RunInfo
 
@@ -24,13 +25,24 @@ FORMAT = 1  # of this metadata; one more when a field changes its meaning
 
 
 def of_notebook(
-    version: str, source: Source, choice: Choice | None, run: Mapping[str, Json] | None
+    version: str,
+    source: Source,
+    *,
+    choice: Choice | None = None,
+    kernel: KernelIntroduced | None = None,
+    parameters: Mapping[str, Json] | None = None,
+    run: Mapping[str, Json] | None = None,
+    earlier: Sequence[Attempt] = (),
 ) -> dict[str, Json]:
+    """`earlier` are the attempts before this one; of a first attempt nothing is said."""
     return _present(
         format=FORMAT,
         version=version,
         input={"digest": source.digest, "nbformat": source.version},
-        kernel=_of_kernel(choice, source.wish) if choice else None,
+        parameters=dict(parameters) if parameters else None,
+        kernel=_of_kernel(choice, source.wish, kernel) or None,
+        attempt=len(earlier) + 1 if earlier else None,
+        attempts=[_of_attempt(one) for one in earlier] or None,
         run=dict(run) if run is not None else None,
     )
 
@@ -72,14 +84,29 @@ def of_reason(reason: Reason) -> dict[str, Json]:
     return {name: value for name, value in asdict(reason).items() if value not in {None, ""}}
 
 
-def _of_kernel(choice: Choice, wish: Wish) -> dict[str, Json]:
-    spec = choice.spec
-    return _present(
-        name=spec.name,
-        language=spec.language or None,
-        asked=wish.name or None,
-        fallback=choice.fallback or None,
-    )
+def _of_attempt(attempt: Attempt) -> dict[str, Json]:
+    return {"uid": attempt.uid, **of_end(attempt.outcome, attempt.reason)}
+
+
+def _of_kernel(
+    choice: Choice | None, wish: Wish, introduced: KernelIntroduced | None
+) -> dict[str, Json]:
+    """What was chosen and why, and what it says of itself once it is there."""
+    told: dict[str, Json] = {}
+    if choice is not None:
+        told = _present(
+            name=choice.spec.name,
+            language=choice.spec.language or None,
+            asked=wish.name or None,
+            fallback=choice.fallback or None,
+        )
+    if introduced is not None:
+        told |= _present(
+            name=introduced.name,
+            implementation=introduced.implementation or None,
+            version=introduced.version or None,
+        )
+    return told
 
 
 def _time(at: float | None) -> str | None:

@@ -1,26 +1,24 @@
 """One notebook run, from the input to the file that is complete after any end.
 
-Knows the service, the document and the clock. Must not know the command line: who asks for a run is
+Knows the engine, the document and the clock. Must not know the command line: who asks for a run is
 told everything that happens by frozen values, the records of the log among them, and stops it by
 `NotebookRunner.stop`.
 
-The output is saved before anything is started, then by time (`saving.Pace`), and at the end. When
-the last step is over the kernel may still have threads that print: what they say is waited for
-until they have been quiet for a while, then the kernel is asked to end, and what came meanwhile is
-taken as well.
+The output is saved before anything is started, then by time (`saving.Pace`), and at the end. It is
+a fold of the run's log, which is read until no more can come: threads may print when the last step
+is over, and the kernel has a word on its way out.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kernel_gateway.errors import (
     GatewayError,
-    KernelDead,
     KernelSpecNotFound,
     NotebookUnwritable,
     NotFound,
@@ -28,27 +26,29 @@ from kernel_gateway.errors import (
 from kernel_gateway.notebook import metadata
 from kernel_gateway.notebook.choice import Choice, choose
 from kernel_gateway.notebook.document import Document
-from kernel_gateway.notebook.plan import PlanOptions, plan
+from kernel_gateway.notebook.papermill.metadata import About
+from kernel_gateway.notebook.parameters.injection import parameterized
+from kernel_gateway.notebook.plan import plan
 from kernel_gateway.notebook.saving import Pace
 from kernel_gateway.runs import records
 from kernel_gateway.runs.outputs import Outputs
 from kernel_gateway.runs.records import Reason, Record
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.runs.view import Outcome, StepOutcome, StepView
-from kernel_gateway.service import KernelRequest, RunRequest, Seq
+from kernel_gateway.service import Seq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from kernel_gateway.messaging.strict_json import Json
-    from kernel_gateway.notebook.document import Source
+    from kernel_gateway.notebook.answers import Answers
+    from kernel_gateway.notebook.engine import Engine
+    from kernel_gateway.notebook.job import NotebookJob
     from kernel_gateway.notebook.saving import Sink
-    from kernel_gateway.service import Owner, RunInfo, RunUid, Service
+    from kernel_gateway.runs.view import RunView
+    from kernel_gateway.service import RunInfo, RunUid
 
 POLL_S = 30.0  # one wait for records while nothing is to be saved; a new one follows
-QUIET_S = 0.5  # without a word after the end: threads have nothing more to say
-QUIET_CAP_S = 10.0  # ... and who talks for ever is not listened to for ever
 
 
 class Stop(Enum):
@@ -59,20 +59,10 @@ class Stop(Enum):
     TERMINATE = (True, 3.0, "terminated")  # who terminates us does not wait long
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotebookJob:
-    source: Source
-    version: str  # of this program, for the metadata
-    options: PlanOptions = field(default_factory=PlanOptions)
-    kernel_name: str | None = None  # None: what the notebook asks for
-    cwd: Path | None = None
-    start_limit_s: float | None = None  # None: the service's own
-    quiet_s: float = QUIET_S
-
-
 @dataclass(frozen=True, slots=True)
 class KernelChosen:
     choice: Choice
+    notebook: Mapping[str, Any]  # as it is executed, with its parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +72,7 @@ class NotSaved:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class StillPrinting:
-    """The notebook is over, its threads go on; their kernel is ended now."""
-
-    after_s: float
-
-
-Event: TypeAlias = KernelChosen | NotSaved | StillPrinting | Record
+Event: TypeAlias = KernelChosen | NotSaved | Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +80,7 @@ class NotebookResult:
     outcome: Outcome
     reason: Reason
     steps: tuple[StepView, ...]
+    run: RunInfo | None = None  # None: there never was one
 
 
 class NotebookRunner:
@@ -104,51 +88,59 @@ class NotebookRunner:
 
     def __init__(
         self,
-        service: Service,
-        owner: Owner,
+        engine: Engine,
         job: NotebookJob,
         sink: Sink,
         tell: Callable[[Event], None],
         *,
         pace: Pace | None = None,
+        answers: Answers | None = None,
     ) -> None:
-        self._service = service
-        self._owner = owner
+        """Without `answers` the job's options should not let cells ask."""
+        self._engine = engine
         self._job = job
         self._sink = sink
         self._tell = tell
         self._pace = pace or Pace()
-        self._document = Document(job.source)
-        self._blobs: dict[str, bytes] = {}
-        self._outputs = Outputs(self._blobs.get)
+        self._answers = answers
+        self._tasks: asyncio.TaskGroup | None = None  # of the run, while it is followed
+        self._asking: asyncio.Task[None] | None = None
         self._stops: asyncio.Queue[Stop] = asyncio.Queue()  # one a signal: people are slow
-        self._stopped = asyncio.Event()
         self._choice: Choice | None = None
         self._info: RunInfo | None = None  # as last seen
+        self._blobs: dict[str, bytes] = {}
+        self._outputs = Outputs(self._blobs.get)
+        self._after = Seq(0)
+        self._unsaved = False
+        self._write_on(job.source.notebook)
+
+    def _write_on(self, notebook: Mapping[str, Any]) -> None:
+        """The page from now on; nothing has been executed."""
+        self._document = Document(replace(self._job.source, notebook=notebook))
         self._steps = [
             StepView(index=index, name=name, state=StepOutcome.PENDING)
             for index, name in enumerate(self._document.names)
         ]
-        self._after = Seq(0)
-        self._unsaved = False
 
     def stop(self, how: Stop) -> None:
         """At once; the run ends when its kernel lets go of it. May be called at any time."""
-        self._stopped.set()
         self._stops.put_nowait(how)
 
     async def run(self) -> NotebookResult:
-        """Raises `NotebookUnwritable` when the output cannot be written at the start or at the end.
+        """Raises `NotebookUnwritable` when the output cannot be written at the start or at the end,
+        and `InvalidField` or `NotebookUnreadable` where the notebook has not what is asked of it (a
+        parameter, a tag): then nothing is started or written.
 
         All else is a result: whatever happens, the output is complete and tells what happened.
         """
+        trouble = await self._prepared()
         await self._start_file()
         try:
-            result = await self._run_on_kernel()
+            result = self._not_run(trouble) if trouble else await self._executed()
         except GatewayError as fault:
             result = self._not_run(fault)
         except BaseException:  # somebody cancels us, or a bug: what is known is kept all the same
-            await self._take_rest()
+            await self._abandon()
             await self._close_file()
             raise
         await self._close_file()
@@ -164,105 +156,97 @@ class NotebookRunner:
         self._set_metadata(None)
         await self._save()
 
-    async def _run_on_kernel(self) -> NotebookResult:
-        self._choice = choose(
-            await self._service.kernelspecs(), self._job.kernel_name, self._job.source.wish
-        )
-        self._document.set_kernel(self._choice.spec)
-        self._tell(KernelChosen(self._choice))
-        kernel = await self._service.create_kernel(
-            self._owner,
-            KernelRequest(
-                name=self._choice.spec.name,
-                cwd=self._job.cwd,
-                start_limit_s=self._job.start_limit_s,
-            ),
-        )
+    async def _prepared(self) -> GatewayError | None:
+        """Decide which kernel executes which cells; what is in the way of that is an end, too."""
+        job = self._job
         try:
-            return await self._run_all(kernel.id)
-        finally:
-            await self._delete(kernel.id)
+            specs = await self._engine.kernelspecs()
+            self._choice = choose(specs, job.kernel_name, job.source.wish)
+        except GatewayError as fault:
+            return fault
+        spec = self._choice.spec
+        notebook = parameterized(
+            job.source.notebook,
+            job.parameters,
+            kernel=spec.name,
+            language=spec.language,
+            allow_unknown=job.allow_unknown_parameters,
+        )
+        plan(notebook, job.options)
+        self._write_on(notebook)
+        self._document.set_kernel(spec)
+        return None
 
-    async def _run_all(self, kernel_id: str) -> NotebookResult:
-        if self._stopped.is_set():
+    async def _executed(self) -> NotebookResult:
+        assert self._choice is not None
+        self._tell(KernelChosen(self._choice, self._document.notebook))
+        if not self._stops.empty():
             return self._not_begun()
-        run = plan(self._job.source.notebook, self._job.options)
-        info = await self._service.submit(self._owner, RunRequest(plan=run, kernel_id=kernel_id))
-        self._info = info
+        spec = self._choice.spec
+        self._info = await self._engine.start(self._job, self._document.notebook, spec.name)
+        uid = self._info.uid
         async with asyncio.TaskGroup() as tasks:
-            obeying = tasks.create_task(self._obey(info.uid))
+            self._tasks = tasks
+            obeying = tasks.create_task(self._obey(uid))
             try:
-                return await self._to_the_end(info.uid, kernel_id)
+                return await self._to_the_end(uid)
             finally:
+                self._tasks = None
+                self._ask_no_more()
                 obeying.cancel()
 
     async def _obey(self, uid: RunUid) -> None:
         while True:
             escalate, grace_s, message = (await self._stops.get()).value
-            with suppress(GatewayError):  # what is wrong with the service, its readers meet too
-                await self._service.cancel(
-                    self._owner, uid, escalate=escalate, grace_s=grace_s, message=message
-                )
+            with suppress(GatewayError):  # what is wrong with the engine, its readers meet too
+                await self._engine.cancel(uid, escalate=escalate, grace_s=grace_s, message=message)
 
-    async def _to_the_end(self, uid: RunUid, kernel_id: str) -> NotebookResult:
+    async def _to_the_end(self, uid: RunUid) -> NotebookResult:
+        """How it ended is known when its last step is over: no fault changes that any more."""
         try:
-            await self._follow(uid, kernel_id)
-            view = (await self._update(uid)).view
+            await self._follow(uid)
         except GatewayError as fault:
-            return self._lost(fault.message)
-        if view.outcome is None or view.reason is None:
-            return self._lost("The log of the run came to an end before the run did.")
-        await self._save_if_possible()
-        with suppress(GatewayError):  # how it ended is known: no fault changes that any more
-            if view.outcome not in {Outcome.CANCELLED, Outcome.LOST}:
-                await self._drain(uid)
-            await self._delete(kernel_id)
-        await self._take_rest()
-        return NotebookResult(outcome=view.outcome, reason=view.reason, steps=view.steps)
+            if self._is_open:
+                await self._abandon()
+                return self._lost(fault.message)
+        assert self._info is not None
+        view = self._info.view
+        assert view.outcome is not None
+        assert view.reason is not None
+        return NotebookResult(
+            outcome=view.outcome, reason=view.reason, steps=view.steps, run=self._info
+        )
 
-    async def _delete(self, kernel_id: str) -> None:
-        """Returns when it is gone and all its words are in the log. Harmless when repeated."""
-        with suppress(NotFound):
-            await self._service.delete_kernel(self._owner, kernel_id)
-
-    async def _take_rest(self) -> None:
-        """What the kernel said on its way out, as far as it is to be had."""
+    async def _abandon(self) -> None:
+        """Nobody waits for the run any more: end it, and take what is to be had of it."""
         if self._info is None:
             return
+        escalate, grace_s, message = Stop.FORCE.value
+        uid = self._info.uid
         with suppress(GatewayError):
-            await self._read(self._info.uid)
-            await self._update(self._info.uid)
+            await self._engine.cancel(uid, escalate=escalate, grace_s=grace_s, message=message)
+            await self._follow(uid)
 
     # -- reading ---------------------------------------------------------------------------------
 
-    async def _follow(self, uid: RunUid, kernel_id: str) -> None:
-        knows_language = False
-        finished = False
-        while not finished:
+    async def _follow(self, uid: RunUid) -> None:
+        """Until nothing more can come. The output is whole as soon as the last step is over."""
+        sealed = False
+        while not sealed:
             wait_s = self._pace.wait_s(_now()) if self._unsaved else POLL_S
-            page = await self._service.log(self._owner, uid, after=self._after, wait_s=wait_s)
+            page = await self._engine.log(uid, after=self._after, wait_s=wait_s)
             await self._take(uid, page.records)
-            finished = page.finished
-            if not knows_language and any(_is_running(record) for record in page.records):
-                await self._learn_language(kernel_id)
-                knows_language = True
-            if self._unsaved and not finished and not self._pace.wait_s(_now()):
+            has_ended = page.finished and self._is_open
+            if has_ended or (self._unsaved and not self._pace.wait_s(_now())):
                 await self._update(uid)
                 await self._save_if_possible()
+            sealed = page.sealed
+        await self._update(uid)
 
-    async def _learn_language(self, kernel_id: str) -> None:
-        with suppress(NotFound):  # somebody has deleted it
-            kernel = await self._service.kernel(self._owner, kernel_id)
-            self._document.set_language(kernel.language_info)
-
-    async def _read(self, uid: RunUid) -> bool:
-        """What there is at this moment; whether there was anything."""
-        before = self._after
-        while True:
-            page = await self._service.log(self._owner, uid, after=self._after)
-            await self._take(uid, page.records)
-            if not page.records:
-                return self._after != before
+    @property
+    def _is_open(self) -> bool:
+        """It was not seen to end."""
+        return self._info is None or self._info.view.outcome is None
 
     async def _take(self, uid: RunUid, news: Sequence[Record]) -> None:
         for record in news:
@@ -272,45 +256,51 @@ class NotebookRunner:
             self._blobs.clear()
             if isinstance(record.body, records.StepChanged) and record.step is not None:
                 self._steps[record.step] = _after(self._steps[record.step], record.at, record.body)
+            elif isinstance(record.body, records.KernelIntroduced):
+                self._document.set_language(record.body.language_info)
             self._tell(record)
             self._unsaved = True
+            if isinstance(record.body, records.InputAsked):
+                self._ask(uid, record.body)
+            elif _ends_prompt(record.body):
+                self._ask_no_more()
+
+    def _ask(self, uid: RunUid, asked: records.InputAsked) -> None:
+        """While it is followed on: the run may end, and nobody need answer any more."""
+        if self._answers is not None and self._tasks is not None:
+            self._asking = self._tasks.create_task(self._answer(self._answers, uid, asked))
+
+    async def _answer(self, answers: Answers, uid: RunUid, asked: records.InputAsked) -> None:
+        value = await answers.answer(asked.prompt, hidden=asked.password)
+        with suppress(GatewayError):  # somebody else was quicker, or what is wrong readers meet too
+            await self._engine.give_input(uid, value, asked.prompt_id)
+
+    def _ask_no_more(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
 
     async def _fetch(self, uid: RunUid, record: Record) -> None:
         """The whole values of what is too big for the log; what is gone stays a reference."""
-        if not isinstance(record.body, records.Output | records.Updated):
+        if not isinstance(record.body, records.Output | records.Updated | records.Comm):
             return
         for item in (record.body.spilled or {}).values():
             if item.artifact is None:
                 continue
             try:
-                blob = await self._service.blob(self._owner, uid, item.artifact)
+                blob = await self._engine.blob(uid, item.artifact)
             except NotFound:
                 continue
             self._blobs[item.artifact] = blob
-
-    async def _drain(self, uid: RunUid) -> None:
-        end = _now() + QUIET_CAP_S
-        while await self._is_quiet_for(self._job.quiet_s) and await self._read(uid):
-            if _now() > end:
-                self._tell(StillPrinting(QUIET_CAP_S))
-                return
-
-    async def _is_quiet_for(self, wait_s: float) -> bool:
-        """Waits; False at once when somebody stops the run meanwhile."""
-        try:
-            await asyncio.wait_for(self._stopped.wait(), wait_s)
-        except TimeoutError:
-            return True
-        return False
 
     # -- writing ---------------------------------------------------------------------------------
 
     async def _update(self, uid: RunUid) -> RunInfo:
         """Bring the document to what is known now."""
-        info = await self._service.run(self._owner, uid)
+        info = await self._engine.run(uid)
         self._steps = list(info.view.steps)
         self._fill_all()
-        self._set_metadata(metadata.of_run(info))
+        self._set_metadata(metadata.of_run(info), info.view, info.view.outcome)
         self._info = info
         return info
 
@@ -322,10 +312,33 @@ class NotebookRunner:
                 execution_count=view.execution_count,
                 metadata=metadata.of_step(view),
             )
+        self._document.set_widgets(self._outputs.widgets())
 
-    def _set_metadata(self, run: Mapping[str, Json] | None) -> None:
-        told = metadata.of_notebook(self._job.version, self._job.source, self._choice, run)
-        self._document.set_metadata(told)
+    def _set_metadata(
+        self,
+        run: Mapping[str, Json] | None,
+        view: RunView | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        job = self._job
+        self._document.set_metadata(
+            metadata.of_notebook(
+                job.version,
+                job.source,
+                choice=self._choice,
+                kernel=self._outputs.kernel,
+                parameters=job.parameters,
+                run=run,
+                earlier=job.earlier,
+            )
+        )
+        about = About(
+            version=job.version,
+            input_path=job.input_name,
+            output_path=job.output_name,
+            parameters=job.parameters,
+        )
+        self._document.set_papermill(about, self._steps, view, outcome)
 
     async def _save(self) -> None:
         began = _now()
@@ -347,8 +360,10 @@ class NotebookRunner:
 
     def _not_run(self, fault: GatewayError) -> NotebookResult:
         """Nothing was executed."""
-        outcome = Outcome.ERROR if isinstance(fault, KernelSpecNotFound) else Outcome.LOST
-        reason = Reason(code=_CODES.get(type(fault), fault.code), message=fault.message)
+        is_missing = isinstance(fault, KernelSpecNotFound)
+        outcome = Outcome.ERROR if is_missing else Outcome.LOST
+        code = "kernel_not_found" if is_missing else fault.code
+        reason = Reason(code=code, message=fault.message)
         return self._ended_badly(outcome, reason, metadata.of_end(outcome, reason))
 
     def _not_begun(self) -> NotebookResult:
@@ -370,15 +385,10 @@ class NotebookRunner:
     ) -> NotebookResult:
         self._steps = [_lost_step(view) for view in self._steps]
         self._fill_all()
-        self._set_metadata(told)
+        view = None if self._info is None else self._info.view
+        self._set_metadata(told, view, outcome)
         return NotebookResult(outcome=outcome, reason=reason, steps=tuple(self._steps))
 
-
-#: A kernel that dies before it has got its run never came up.
-_CODES: Mapping[type[GatewayError], str] = {
-    KernelSpecNotFound: "kernel_not_found",
-    KernelDead: "kernel_start_failed",
-}
 
 _LOST_STATES = {
     StepOutcome.RUNNING: StepOutcome.DIED,
@@ -394,14 +404,14 @@ def _after(view: StepView, at: float, body: records.StepChanged) -> StepView:
     return replace(view, state=state, finished_at=at, execution_count=body.execution_count)
 
 
+def _ends_prompt(body: records.Body) -> bool:
+    if isinstance(body, records.StateChanged):
+        return body.state != RunState.WAITING
+    return isinstance(body, records.InputAnswered | records.StepChanged)
+
+
 def _lost_step(view: StepView) -> StepView:
     return replace(view, state=_LOST_STATES.get(view.state, view.state))
-
-
-def _is_running(record: Record) -> bool:
-    """The kernel has come up."""
-    body = record.body
-    return isinstance(body, records.StateChanged) and body.state == RunState.RUNNING
 
 
 @contextmanager

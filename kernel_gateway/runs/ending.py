@@ -22,6 +22,9 @@ EXIT_ERROR, EXIT_LIMIT, EXIT_CANCELLED = 1, 124, 130
 MESSAGE_CHARS = 1000  # of a reason; an exception can carry megabytes, its record has them
 
 _STATUS = re.compile("-?[0-9]{1,18}")
+#: What xeus' kernels say that refuse to ask.
+_NO_STDIN = "frontend does not support input requests"
+_NO_INPUT = Reason(code="no_input", message="The code asked for input and none is given.")
 
 
 class Escalation(StrEnum):
@@ -75,6 +78,13 @@ def let_go(verdict: Ending, worked: Escalation | None) -> Ending:
     return replace(verdict, reason=replace(verdict.reason, worked=means))
 
 
+def first_error(first: Ending | None, then: Ending) -> Ending:
+    """Of what ended the steps and what came of the clean-up. A polite exit is no error."""
+    if first is None or (first.outcome is Outcome.OK and then.outcome is not Outcome.OK):
+        return then
+    return first
+
+
 def failed(failure: Failure, plan: StepPlan, *, allow_stdin: bool) -> Ending:
     """What an exception means for the run: nothing when it is allowed, or an exit with 0."""
     status = exit_status(failure)
@@ -85,6 +95,11 @@ def failed(failure: Failure, plan: StepPlan, *, allow_stdin: bool) -> Ending:
         return replace(DONE, exit_code=exit_code, step_outcome=StepOutcome.ALLOWED_ERROR)
     reason = _error_reason(failure, status, allow_stdin=allow_stdin)
     return Ending(Outcome.ERROR, reason, exit_code, StepOutcome.ERROR)
+
+
+def input_refused() -> Ending:
+    """The kernel asks although it was told that nobody answers."""
+    return Ending(Outcome.ERROR, _NO_INPUT, EXIT_ERROR, StepOutcome.ERROR)
 
 
 def exited(exit_code: int, plan: StepPlan) -> Ending:
@@ -114,7 +129,8 @@ def kernel_lost(
     reason: Reason, *, deleted: bool, verdict: Ending | None, worked: Escalation | None
 ) -> Ending:
     """Whether we killed it for this run, somebody deleted it, or it died."""
-    ours = worked in {Escalation.TERMINATE, Escalation.KILL} or reason.signal == "SIGINT"
+    strong = worked in {Escalation.TERMINATE, Escalation.KILL}
+    ours = strong or reason.signal == "SIGINT" or reason.exit_code == 0  # an interrupt ended it
     if verdict is not None and worked is not None and ours:
         ending = let_go(verdict, worked)
         return replace(ending, reason=replace(ending.reason, signal=reason.signal))
@@ -141,8 +157,9 @@ def exit_status(failure: Failure) -> int | None:
 
 
 def _error_reason(failure: Failure, status: int | None, *, allow_stdin: bool) -> Reason:
-    if failure.ename == "StdinNotImplementedError" and not allow_stdin:
-        return Reason(code="no_input", message="The code asked for input and none is given.")
+    refused = failure.ename == "StdinNotImplementedError" or _NO_STDIN in failure.evalue
+    if refused and not allow_stdin:
+        return _NO_INPUT
     message = f"{failure.ename}: {failure.evalue}".strip(": ")[:MESSAGE_CHARS]
     if status is not None:
         return Reason(code="exit_code", message=message, exit_code=status)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from kernel_gateway.messaging.facts import Fact
     from kernel_gateway.messaging.message import MsgId
-    from kernel_gateway.runs.records import Reason
+    from kernel_gateway.runs.records import KernelIntroduced, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Admitted:
 @dataclass(frozen=True, slots=True)
 class KernelReady:
     """The run has its turn and its kernel answers."""
+
+    introduced: KernelIntroduced | None = None  # for a notebook, which says who has executed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class ProbeAnswered:
 
 @dataclass(frozen=True, slots=True)
 class InputGiven:
-    value: str
+    value: str | None  # None: there is none, and the step ends as one that may not ask
     prompt_id: int | None = None  # None: whichever prompt waits
 
 

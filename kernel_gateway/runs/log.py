@@ -22,12 +22,14 @@ from kernel_gateway.runs.artifacts import (
     is_binary,
     safe_mime,
 )
+from kernel_gateway.runs.comms import Updates, as_bytes, update_of, values_of, without
 from kernel_gateway.runs.records import ArtifactKind, Body, Record, Seq, Spilled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kernel_gateway.runs.records import Artifact
+    from kernel_gateway.runs.traits import Traits
 
 __all__ = ["Batch", "Blob", "Log", "LogLimits", "cut_notice"]
 
@@ -155,9 +157,9 @@ class _Growing:
             body.late,
         ) and self.chars + len(body.text) <= most_chars
 
-    def record(self) -> Record:
+    def records(self) -> Iterator[Record]:
         body = replace(self.body, text="".join(self.parts)) if len(self.parts) > 1 else self.body
-        return Record(seq=self.seq, at=self.at, step=self.step, body=body)
+        yield Record(seq=self.seq, at=self.at, step=self.step, body=body)
 
 
 class Log:
@@ -165,7 +167,7 @@ class Log:
         self._limits = limits
         self._next = first
         self._pending: list[Record] = []
-        self._growing: _Growing | None = None
+        self._growing: _Growing | Updates | None = None
         self._shelf = Shelf(
             most=limits.artifact_count,
             most_bytes=limits.artifact_bytes,
@@ -214,6 +216,9 @@ class Log:
             self._close(step, at)
         if isinstance(body, records.Output | records.Updated):
             self._append_output(body, step, at)
+            return
+        if isinstance(body, records.Comm):
+            self._append_comm(body, step, at)
             return
         if isinstance(body, records.ErrorRaised):
             body = self._shortened(body)
@@ -340,7 +345,7 @@ class Log:
 
     def _add_text(self, body: records.LogText, step: int | None, at: float) -> None:
         growing = self._growing
-        if growing is not None and growing.takes(body, step, self._limits.record_chars):
+        if isinstance(growing, _Growing) and growing.takes(body, step, self._limits.record_chars):
             growing.parts.append(body.text)
             growing.chars += len(body.text)
             return
@@ -353,7 +358,7 @@ class Log:
 
     def _seal(self) -> None:
         if self._growing is not None:
-            self._pending.append(self._growing.record())
+            self._pending.extend(self._growing.records())
             self._growing = None
 
     def _number(self) -> Seq:
@@ -405,6 +410,64 @@ class Log:
         else:
             return None
         return data if len(data) > self._limits.inline_bytes else None
+
+    # -- comms -----------------------------------------------------------------------------------
+
+    def _append_comm(self, body: records.Comm, step: int | None, at: float) -> None:
+        big = {
+            place: value for place, value in values_of(body) if self._oversized(value) is not None
+        }
+        update = None if big else update_of(body)
+        if update is not None:
+            self._append_update(body, update, step, at)
+        else:
+            self._append_message(body, big, step, at)
+        if self._over_limit >= 2 * self._told_drop:
+            self._tell_over_limit(step, at, late=body.late)
+
+    def _append_update(
+        self, body: records.Comm, traits: Traits, step: int | None, at: float
+    ) -> None:
+        names = traits.names
+        if not self._admits(traits.size(names)):
+            return
+        growing = self._growing
+        if not (isinstance(growing, Updates) and growing.takes(body, step)):
+            self._seal()
+            self._growing = growing = Updates(step, late=body.late)
+        replaced = growing.merge(body, traits)
+        if replaced is None:
+            growing.begin(body, traits, seq=self._number(), at=at)
+        else:
+            self.bytes -= replaced
+
+    def _append_message(
+        self, body: records.Comm, big: Mapping[str, Json], step: int | None, at: float
+    ) -> None:
+        """What is too big of it is replaced by references."""
+        rest = without(body, big)
+        if not self._admits(len(encode(rest.data)) + sum(map(len, rest.buffers or ()))):
+            return
+        spilled: dict[str, Spilled] = {}
+        for place, value in big.items():
+            data, name, mime = as_bytes(place, value)
+            spilled[place], artifact = self._shelf.spill(data, name=name, mime=mime)
+            if artifact:
+                self._add(records.ArtifactAdded(artifact=artifact, late=body.late), step, at)
+            else:
+                self.dropped += len(data)
+        self._add(replace(rest, spilled=spilled) if spilled else rest, step, at)
+        self._tell_lost(step, at, late=body.late)
+
+    def _admits(self, size: int) -> bool:
+        """Count it, if there is room for all of it. From the first loss on there is none."""
+        fits = not self._over_limit and size <= self._limits.log_bytes - self.bytes
+        if fits:
+            self.bytes += size
+        else:
+            self._over_limit += size
+            self.dropped += size
+        return fits
 
     def _tell_lost(
         self, step: int | None, at: float, *, late: bool = False, is_end: bool = False

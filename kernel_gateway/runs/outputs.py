@@ -20,9 +20,10 @@ from kernel_gateway.messaging.strict_json import decode, encode
 from kernel_gateway.runs import records
 from kernel_gateway.runs.artifacts import whereabouts
 from kernel_gateway.runs.view import Outcome, StepOutcome
+from kernel_gateway.runs.widgets import Widgets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.records import Record, Spilled
@@ -49,8 +50,11 @@ class Outputs:
     """The outputs of all steps of one run. Give it the records in order, each once."""
 
     def __init__(self, resolve: Resolver = references) -> None:
+        self.kernel: records.KernelIntroduced | None = None  # that executes it, once that is told
         self._resolve = resolve
         self._cells: dict[int, _Cell] = {}
+        self._widgets = Widgets(resolve)
+        self._taken: dict[str, _Cell] = {}  # what Output widgets show, by their comm IDs
         self._shown: dict[str, dict[_Rich, None]] = {}  # by display_id, as long as on the page
         self._last_loss: _Cell | None = None
         self._latest = 0  # the step that a record was last told of
@@ -67,12 +71,21 @@ class Outputs:
         """As nbformat wants them. The dictionaries are the caller's."""
         return self._cells[step].page() if step in self._cells else []
 
+    def widgets(self) -> dict[str, Json] | None:
+        """What stands under `widgets` in the metadata of a notebook; None: there are none."""
+        return self._widgets.state({name: cell.page() for name, cell in self._taken.items()})
+
     def _cell(self, step: int | None) -> _Cell:
         return self._cells.setdefault(self._latest if step is None else step, _Cell())
 
+    def _shown_in(self, step: int | None) -> _Cell:
+        """Where the outputs of a step go now: to its cell, or to the Output widget it names."""
+        taker = self._widgets.taker(self._latest if step is None else step)
+        return self._cell(step) if taker is None else self._taken.setdefault(taker, _Cell())
+
     def _open(self, step: int | None) -> _Cell:
-        """The cell that is about to get an output, after a clear that waited for it."""
-        cell = self._cell(step)
+        """The place that is about to get an output, after a clear that waited for it."""
+        cell = self._shown_in(step)
         if cell.clears_next:
             self._empty(cell)
         return cell
@@ -131,11 +144,21 @@ class Outputs:
             _refer(output, left)
 
     def _clear(self, step: int | None, body: records.Cleared) -> None:
-        cell = self._cell(step)
+        cell = self._shown_in(step)
         if body.wait:
             cell.clears_next = True
         else:
             self._empty(cell)
+
+    def _comm(self, step: int | None, body: records.Comm) -> None:
+        put = self._widgets.apply(body)
+        if body.what in {"open", "close"} and body.comm_id in self._taken:
+            self._empty(self._taken.pop(body.comm_id))
+        if put is not None:
+            cell = self._taken.setdefault(body.comm_id, _Cell())
+            if not put.is_more:
+                self._empty(cell)
+            cell.outputs.extend(_given(put.outputs))
 
     def _error(self, step: int | None, body: records.ErrorRaised) -> None:
         self._open(step).outputs.append(_Error(body.ename, body.evalue, body.traceback))
@@ -152,8 +175,13 @@ class Outputs:
                 f"{body.bytes} bytes of output are missing: the log of this run was full."
             )
 
+    def _introduction(self, step: int | None, body: records.KernelIntroduced) -> None:
+        self.kernel = body
+
     def _step(self, step: int | None, body: records.StepChanged) -> None:
-        if step is not None and body.state in _HIT:
+        if step is not None and body.msg_id is not None:
+            self._widgets.step_began(step, body.msg_id)
+        if self._hit is None and body.state in _HIT:
             self._hit = step
 
     def _end(self, step: int | None, body: records.Completed) -> None:
@@ -167,8 +195,10 @@ _FOLDS: Mapping[type[records.Body], Callable[[Outputs, int | None, Any], None]] 
     records.Output: Outputs._output,
     records.Updated: Outputs._update,
     records.Cleared: Outputs._clear,
+    records.Comm: Outputs._comm,
     records.ErrorRaised: Outputs._error,
     records.Dropped: Outputs._loss,
+    records.KernelIntroduced: Outputs._introduction,
     records.StepChanged: Outputs._step,
     records.Completed: Outputs._end,
 }
@@ -238,11 +268,34 @@ class _Error:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Of an Output widget, as the code has put it there."""
+
+    output: dict[str, Json]
+
+    def nbformat(self) -> dict[str, Json]:
+        return dict(self.output)
+
+
+def _given(outputs: list[Json]) -> Iterator[_Stream | _Given]:
+    """Text that is printed later may join it."""
+    for output in outputs:
+        match output:
+            case {"output_type": "stream", "name": str(name), "text": str(text)}:
+                stream = _Stream(name)
+                stream.write(text)
+                yield stream
+            case {}:
+                yield _Given(output)
+
+
 @dataclass(slots=True, eq=False)
 class _Cell:
-    """The outputs of one step, and what the gateway itself has to say below them."""
+    """The outputs of one step, or of an Output widget, and what the gateway itself has to say below
+    those of a step."""
 
-    outputs: list[_Stream | _Rich | _Error] = field(default_factory=list)
+    outputs: list[_Stream | _Rich | _Error | _Given] = field(default_factory=list)
     clears_next: bool = False  # a clear_output that waits for the next output
     loss: str = ""
     end: str = ""

@@ -20,6 +20,8 @@ class StepPlan:
     phase: str | None = None  # clean, build or exec, of a batch run
     allow_error: bool = False  # an error ends the step, not the run
     skip: bool = False  # left out by a tag or a selection
+    always: bool = False  # to clean up: executed also when a step before it has ended the run
+    limit: float | None = None  # seconds; None: `Limits.step`
 
 
 def batch_steps(clean: str, build: str, exec_: str) -> tuple[StepPlan, ...]:
@@ -58,9 +60,13 @@ class RunPlan:
     kill_after_s: float = 5.0  # between SIGTERM and SIGKILL
     #: The caller's, by name; the code can read it during this run (`kernel_gateway.scope`).
     context: Mapping[str, str] = field(default_factory=dict)
+    #: A kernel of the run's own is kept after the end until its threads have printed nothing for
+    #: so many seconds.
+    quiet_s: float = 0.0
     #: Of a notebook run the notebook as it was sent, JSON: all of it, with what is no step.
     document: str | None = None
     cancel_on_disconnect: bool = False  # when the last reader that waits for it has gone
+    unread_s: float | None = None  # when nobody has read its log for so long; None: never
 
     def without_code(self) -> RunPlan:
         """For a run that is over: its code can have megabytes, and the store has it."""

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, NewType, TypeAlias
 
 from kernel_gateway.messaging.strict_json import Json  # noqa: TC001 - for `get_type_hints`
 
+STILL_PRINTING = "still_printing"  # threads, when their kernel was ended: what they say is lost
+
 Seq = NewType("Seq", int)  # from 1, without a hole within a run
 
 
@@ -46,6 +48,8 @@ class StepChanged:
     state: str
     execution_count: int | None = None
     exit_code: int | None = None
+    #: Of its request, when a step of a notebook begins: widgets name it.
+    msg_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class Spilled:
 class ArtifactKind(StrEnum):
     FILE = "file"  # that the code has written, or the bytes of an output
     OVERSIZED = "oversized"  # a value or a line that was too big to be inline
+    WORK = "work"  # new or changed in the working folder that was sent with the run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +131,21 @@ class ErrorRaised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Comm:
+    """A message from a library to what shows it in a page; widgets are made of them. Of notebook
+    runs alone. Neighbouring updates of one widget may have become one record."""
+
+    kind: ClassVar[str] = "comm"
+    what: str  # open, msg or close
+    comm_id: str
+    data: Mapping[str, Json]
+    target_name: str | None = None  # of an open
+    buffers: tuple[str, ...] | None = None  # in base64; empty where one is spilled
+    spilled: Mapping[str, Spilled] | None = None  # by JSON pointer: `/data/state/value`
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One call of `metric` in the code; what becomes of it is in `metrics.py`."""
 
@@ -173,11 +193,24 @@ class KernelEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KernelIntroduced:
+    """Before the first cell of a notebook: who executes it, in its own words."""
+
+    kind: ClassVar[str] = "kernel_info"
+    name: str  # of its kernelspec
+    implementation: str
+    version: str  # of the implementation
+    language_info: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
     """Something is missing, and how much. Nothing is ever missing without it."""
 
     kind: ClassVar[str] = "dropped"
-    why: str  # line_too_long, log_limit, idle_missing, reply_missing, artifact_limit
+    #: line_too_long, log_limit, idle_missing, reply_missing, artifact_limit; still_printing: what
+    #: threads would have said after their kernel was ended.
+    why: str
     bytes: int | None = None  # of this loss; for log_limit and artifact_limit the total so far
     count: int | None = None
     stream: str | None = None
@@ -203,12 +236,14 @@ Body: TypeAlias = (
     | Updated
     | Cleared
     | ErrorRaised
+    | Comm
     | Metric
     | ArtifactAdded
     | InputAsked
     | InputAnswered
     | PhaseFinished
     | KernelEvent
+    | KernelIntroduced
     | Dropped
     | Completed
 )
@@ -223,12 +258,14 @@ BODIES: Mapping[str, type[Body]] = {
         Updated,
         Cleared,
         ErrorRaised,
+        Comm,
         Metric,
         ArtifactAdded,
         InputAsked,
         InputAnswered,
         PhaseFinished,
         KernelEvent,
+        KernelIntroduced,
         Dropped,
         Completed,
     )
@@ -258,8 +295,9 @@ def body_of(kind: str, raw: Mapping[str, Any]) -> Body:
         values["reason"] = Reason(**values["reason"])
     if "artifact" in values and kind == ArtifactAdded.kind:
         values["artifact"] = artifact_of(values["artifact"])
-    if "traceback" in values:
-        values["traceback"] = tuple(values["traceback"])
+    for name in ("traceback", "buffers"):
+        if name in values:
+            values[name] = tuple(values[name])
     if "spilled" in values:
         values["spilled"] = {mime: Spilled(**item) for mime, item in values["spilled"].items()}
     return BODIES[kind](**values)
@@ -268,6 +306,16 @@ def body_of(kind: str, raw: Mapping[str, Any]) -> Body:
 def artifact_of(raw: Mapping[str, Any]) -> Artifact:
     """Back from its JSON, which is ours."""
     return Artifact(**{**raw, "kind": ArtifactKind(raw["kind"])})
+
+
+def pointer(*parts: str) -> str:
+    """A JSON pointer (RFC 6901), as the names in `Comm.spilled`."""
+    return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def parts_of(pointed: str) -> list[str]:
+    """Back from `pointer`."""
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointed.split("/")[1:]]
 
 
 def _object(value: Any) -> dict[str, Json]:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from kernel_gateway.errors import NotWaiting, WrongPrompt
 from kernel_gateway.messaging import facts
 from kernel_gateway.runs import actions, ending, events, records
+from kernel_gateway.runs.comms import comm_of
 from kernel_gateway.runs.ending import Ending, Escalation
 from kernel_gateway.runs.events import Instant, Timer
 from kernel_gateway.runs.metrics import Metrics, checked, is_metric
+from kernel_gateway.runs.plan import Mode
 from kernel_gateway.runs.records import Reason
 from kernel_gateway.runs.state import (
     STEP_OVER,
@@ -68,7 +70,8 @@ class Run:
     _by_msg_id: dict[MsgId, Step] = field(default_factory=dict)
     _started: Instant | None = None
     _finished: Instant | None = None
-    _verdict: Ending | None = None
+    _verdict: Ending | None = None  # what the step is made to end with
+    _end: Ending | None = None  # of the run, while it is cleaned up after
     _worked: Escalation | None = None  # the strongest means used so far
     _escalates: bool = True
     _grace_s: float = 0.0
@@ -133,8 +136,14 @@ class Run:
 
     def was_given(self, event: events.InputGiven) -> bool:
         """Whether it is the last answer once more: its sender did not hear that it had arrived."""
-        answer = (event.prompt_id, self._digest(event.value))
-        return event.prompt_id is not None and self._answered == answer
+        if event.prompt_id is None or event.value is None:
+            return False
+        return self._answered == (event.prompt_id, self._digest(event.value))
+
+    @property
+    def keeps_comms(self) -> bool:
+        """Whether comms mean anything to it. Clients that show widgets have them past us."""
+        return self.plan.mode is Mode.NOTEBOOK
 
     @property
     def finished(self) -> bool:
@@ -156,6 +165,8 @@ class Run:
         self._started = self._now
         self._stop(Timer.QUEUE_LIMIT, Timer.START_LIMIT)
         self._limit(Timer.RUN_LIMIT)
+        if event.introduced is not None:
+            self._append(event.introduced)
         self._next_step()
 
     def _next_step(self) -> None:
@@ -163,7 +174,9 @@ class Run:
         while (self._current + 1) < len(self._steps):
             self._current += 1
             step = self._steps[self._current]
-            if step.plan.skip:
+            if self._end is not None and not step.plan.always:
+                self._leave_out(step)
+            elif step.plan.skip:
                 self._settle(step, StepOutcome.SKIPPED)
             elif not (step.plan.code.strip() or self.plan.observed):
                 self._settle(step, StepOutcome.OK, exit_code=0)
@@ -183,12 +196,18 @@ class Run:
         if step.started is None:
             step.started = self._now
             step.outcome = StepOutcome.RUNNING
-            self._append(records.StepChanged(state=step.outcome), step)
+            self._tell_begin(step)
+        elif self.keeps_comms:  # sent again, as another request
+            self._tell_begin(step)
         # Counted anew from its busy; until then it must not be possible to wait for ever.
         self._limit(Timer.STEP_LIMIT)
         self._limit(Timer.IDLE_LIMIT)
         # Last: while it is performed we may be told that others are before it.
         self._do.append(actions.SendExecute(step.msg_id, step.plan.code, self.plan.allow_stdin))
+
+    def _tell_begin(self, step: Step) -> None:
+        msg_id = step.msg_id if self.keeps_comms else None
+        self._append(records.StepChanged(state=StepOutcome.RUNNING, msg_id=msg_id), step)
 
     def _on_behind(self, event: events.Behind) -> None:
         step = self._current_step()
@@ -203,7 +222,7 @@ class Run:
         step.behind = False
         self._limit(Timer.STEP_LIMIT)
         self._limit(Timer.IDLE_LIMIT)
-        if self.state is RunState.CANCELLING:
+        if self._verdict is not None:
             self._probe(step)
 
     # -- what the kernel says -----------------------------------------------------------------
@@ -212,6 +231,8 @@ class Run:
         step = self._by_msg_id.get(event.msg_id)
         kind = _STEP_EVENT_OF.get(type(event.fact))
         if step is None or kind is None:
+            return
+        if isinstance(event.fact, facts.Comm) and not self.keeps_comms:
             return
         if event.msg_id == step.msg_id:
             self._heard(step, kind, event.fact)
@@ -251,7 +272,7 @@ class Run:
         self._stop(Timer.PROBE_OVER)
         self._limit(Timer.STEP_LIMIT)
         self._limit(Timer.IDLE_LIMIT)
-        if self.state is RunState.CANCELLING and step.executing:
+        if self._verdict is not None and step.executing:
             self._begin_escalation()
 
     def _log_output(self, step: Step, fact: facts.Fact) -> None:
@@ -261,7 +282,8 @@ class Run:
         step.ran = True
         if isinstance(fact, facts.Raised):
             step.failure = Failure(ename=fact.ename, evalue=fact.evalue, traceback=fact.traceback)
-        if step.executing and self.state is RunState.RUNNING:  # who waits for input is not idle
+        goes_on = self.state is RunState.RUNNING and self._verdict is None
+        if step.executing and goes_on:  # who waits for input is not idle
             self._limit(Timer.IDLE_LIMIT)
 
     def _body_of(self, fact: facts.Fact, *, late: bool) -> records.Body:
@@ -277,6 +299,8 @@ class Run:
             )
         if isinstance(fact, facts.Clear):
             return records.Cleared(wait=fact.wait, late=late)
+        if isinstance(fact, facts.Comm):
+            return comm_of(fact, late=late)
         assert isinstance(fact, facts.Raised)
         return records.ErrorRaised(
             ename=fact.ename, evalue=fact.evalue, traceback=fact.traceback, late=late
@@ -321,7 +345,10 @@ class Run:
         if step is None or event.prompt != step.asked_number:
             return
         before = step.take(StepEvent.BARRIER)
-        if before is not StepState.PROMPTED or self.state is RunState.CANCELLING:
+        if before is not StepState.PROMPTED or self._verdict is not None:
+            return
+        if not (self.plan.allow_stdin or self.plan.observed):
+            self._let_go(self._limit_event(), ending.input_refused())
             return
         assert step.asked is not None
         self._prompts += 1
@@ -348,6 +375,10 @@ class Run:
             raise WrongPrompt(
                 f"The run waits for the answer to prompt {prompt.prompt_id}, not {event.prompt_id}."
             )
+        if event.value is None:
+            self._stop(Timer.INPUT_LIMIT)
+            self._let_go(self._limit_event(), ending.input_refused())
+            return
         step.take(StepEvent.INPUT)
         assert step.msg_id is not None
         self._answered = (prompt.prompt_id, self._digest(event.value))
@@ -384,7 +415,7 @@ class Run:
     def _on_cancel(self, event: events.CancelAsked) -> None:
         if self._too_late(RunEvent.CANCEL):
             return
-        if self.state is RunState.CANCELLING:
+        if self._verdict is not None:
             self._turn(RunEvent.CANCEL)
             if event.escalate:
                 self._insist(event.grace_s)
@@ -415,15 +446,21 @@ class Run:
         return step.state is StepState.SENT and not step.behind and not tried
 
     def _strike(self, timer: Timer) -> None:
-        limit = getattr(self.plan.limits, timer.value)
-        self._let_go(RunEvent.LIMIT, ending.limit_struck(timer.value, limit))
+        limit = self._limit_of(timer)
+        assert limit is not None
+        event = self._limit_event() if timer in _OF_ONE_STEP else RunEvent.LIMIT
+        self._let_go(event, ending.limit_struck(timer.value, limit))
+
+    def _limit_event(self) -> RunEvent:
+        """Of something that only one step must not do."""
+        return RunEvent.STEP_LIMIT if self._cleans_up else RunEvent.LIMIT
 
     def _let_go(self, event: RunEvent, verdict: Ending) -> None:
         """End the run now if it has not reached its kernel, else make the kernel let go of it."""
         if self.state in {RunState.QUEUED, RunState.STARTING}:
             self._finish(event, verdict)
             return
-        again = self.state is RunState.CANCELLING
+        again = self._verdict is not None
         self._turn(event)
         if again:  # a limit, while interrupts are tried: it holds for a run that ignores them
             self._insist()
@@ -535,19 +572,37 @@ class Run:
         judged = self._judge(step, reply)
         self._settle(step, judged.step_outcome, exit_code=judged.exit_code)
         self._tell_phase(step)
-        if judged.goes_on:
-            self._go_on()
-        else:
-            self._finish(RunEvent.LAST_STEP_ENDED, judged)
+        self._go_on(judged)
 
-    def _go_on(self) -> None:
+    def _go_on(self, judged: Ending) -> None:
         more = self._current + 1 < len(self._steps)
-        if more and self._verdict is not None:
-            self._finish(RunEvent.STEP_ENDED, self._verdict)
+        if judged.goes_on and more and self._verdict is not None:
+            judged = self._verdict  # the step was quicker
+        if not judged.goes_on and not self._cleans_up:
+            self._finish(RunEvent.LAST_STEP_ENDED, judged)
             return
+        if not judged.goes_on:
+            self._clean_up(judged)
         if more:
             self._turn(RunEvent.STEP_ENDED)
         self._next_step()
+
+    @property
+    def _cleans_up(self) -> bool:
+        """Steps behind this one are executed whatever becomes of it: its kernel is well, and nobody
+        wants the run to stop."""
+        if self.state is RunState.CANCELLING or self._worked in _DEADLY:
+            return False
+        behind = self._steps[self._current + 1 :]
+        return any(step.plan.always and not step.plan.skip for step in behind)
+
+    def _clean_up(self, end: Ending) -> None:
+        """From now on what is not for that is left out. Each step of it has an escalation of its
+        own."""
+        self._end = ending.first_error(self._end, end)
+        self._verdict = None
+        self._worked = None
+        self._again_s = AGAIN_FIRST_S
 
     def _resend(self, step: Step) -> None:
         step.resent += 1
@@ -622,11 +677,15 @@ class Run:
             step,
         )
 
+    def _leave_out(self, step: Step) -> None:
+        step.outcome = StepOutcome.NOT_RUN
+        self._append(records.StepChanged(state=step.outcome), step)
+
     def _finish(self, event: RunEvent, end: Ending) -> None:
+        end = ending.first_error(self._end, end)
         for step in self._steps:
             if step.outcome is StepOutcome.PENDING:
-                step.outcome = StepOutcome.NOT_RUN
-                self._append(records.StepChanged(state=step.outcome), step)
+                self._leave_out(step)
         self.outcome, self.reason, self.exit_code = end.outcome, end.reason, end.exit_code
         self.prompt = None
         self._finished = self._now
@@ -669,9 +728,16 @@ class Run:
 
     def _limit(self, timer: Timer) -> None:
         """Start the timer of a limit, where the run has that limit."""
-        limit = getattr(self.plan.limits, timer.value)
+        limit = self._limit_of(timer)
         if limit is not None:
             self._set(timer, limit)
+
+    def _limit_of(self, timer: Timer) -> float | None:
+        if timer is Timer.STEP_LIMIT:
+            own = self._steps[self._current].plan.limit
+            return self.plan.limits.step if own is None else own
+        limit: float | None = getattr(self.plan.limits, timer.value)
+        return limit
 
     def _stop(self, *timers: Timer) -> None:
         for timer in timers:
@@ -697,6 +763,8 @@ _OF_THE_CODE = (
     Timer.INPUT_LIMIT,
 )
 _OF_THE_MARKS = (Timer.QUIET, Timer.QUIET_CAP, Timer.PROBE_DUE, Timer.PROBE_OVER)
+_OF_ONE_STEP = frozenset({Timer.STEP_LIMIT, Timer.IDLE_LIMIT, Timer.INPUT_LIMIT})
+_DEADLY = frozenset({Escalation.TERMINATE, Escalation.KILL})  # to the kernel
 _LIMITS = frozenset(
     {
         Timer.STEP_LIMIT,
@@ -726,6 +794,7 @@ _STEP_EVENT_OF: Mapping[type, StepEvent] = {
     facts.Display: StepEvent.OUTPUT,
     facts.DisplayUpdate: StepEvent.OUTPUT,
     facts.Clear: StepEvent.OUTPUT,
+    facts.Comm: StepEvent.OUTPUT,
     facts.Raised: StepEvent.OUTPUT,
 }
 

@@ -57,6 +57,13 @@ A request that comes back `aborted`, because somebody else's code failed before 
 walks through the step table from its beginning (RESENT). But not when it printed or asked: then it
 was executed in part, and twice is worse than not at all.
 
+A step may be there to clean up (`always`). When a step before it has ended the run, by an error, a
+polite exit or a limit of one step, and its kernel is well, the run goes on in the state `running`:
+to the steps that clean up and no others. So a limit of one step that has such steps behind it
+(STEP_LIMIT) does not make the run `cancelling`, though the step is interrupted in the same way. The
+run ends with the first error. Nothing cleans up after a cancel, the limit of the whole run, or an
+escalation beyond interrupts: then the run is to stop, or has no kernel.
+
 A finished run takes late events without a change: its turn, a kernel that came up, a second cancel,
 a kernel that is gone. Clocks stop with it.
 """
@@ -117,6 +124,7 @@ class RunEvent(StrEnum):
     RESENT = "step sent again"
     CANCEL = "cancel asked"
     LIMIT = "limit struck"
+    STEP_LIMIT = "limit of a step struck, clean-up follows"
     LOST = "kernel lost"
 
 
@@ -156,15 +164,15 @@ _R = RunEvent
 RUN_TABLE: Mapping[RunState, Mapping[RunEvent, RunState]] = _rows(
     RunState,
     (_R.ADMITTED, _R.READY, _R.PROMPTED, _R.ANSWERED, _R.STEP_ENDED, _R.LAST_STEP_ENDED,
-     _R.RESENT, _R.CANCEL, _R.LIMIT, _R.LOST),
-    #           ADMITTED READY   PROMPTED  ANSWERED STEP_ENDED LAST     RESENT     CANCEL     LIMIT      LOST
+     _R.RESENT, _R.CANCEL, _R.LIMIT, _R.STEP_LIMIT, _R.LOST),
+    #           ADMITTED READY   PROMPTED  ANSWERED STEP_ENDED LAST     RESENT     CANCEL     LIMIT      STEP_LIMIT LOST
     """
-    QUEUED      STARTING RUNNING -         -        -          -        -          FINISHED   FINISHED   FINISHED
-    STARTING    -        RUNNING -         -        -          -        -          FINISHED   FINISHED   FINISHED
-    RUNNING     -        -       WAITING   -        RUNNING    FINISHED RUNNING    CANCELLING CANCELLING FINISHED
-    WAITING     -        -       WAITING   RUNNING  RUNNING    FINISHED -          CANCELLING CANCELLING FINISHED
-    CANCELLING  -        -       -         -        FINISHED   FINISHED -          CANCELLING CANCELLING FINISHED
-    FINISHED    FINISHED FINISHED -        -        -          -        -          FINISHED   -          FINISHED
+    QUEUED      STARTING RUNNING -         -        -          -        -          FINISHED   FINISHED   -          FINISHED
+    STARTING    -        RUNNING -         -        -          -        -          FINISHED   FINISHED   -          FINISHED
+    RUNNING     -        -       WAITING   -        RUNNING    FINISHED RUNNING    CANCELLING CANCELLING RUNNING    FINISHED
+    WAITING     -        -       WAITING   RUNNING  RUNNING    FINISHED -          CANCELLING CANCELLING RUNNING    FINISHED
+    CANCELLING  -        -       -         -        -          FINISHED -          CANCELLING CANCELLING -          FINISHED
+    FINISHED    FINISHED FINISHED -        -        -          -        -          FINISHED   -          -          FINISHED
     """,
 )  # fmt: skip
 

@@ -104,5 +104,10 @@ class RunView:
 
     @property
     def error(self) -> Failure | None:
-        errors = [step.error for step in self.steps if step.error is not None]
-        return errors[-1] if errors else None
+        """The first that ended the run, whatever came of the clean-up; else the last of all."""
+        errors = [step for step in self.steps if step.error is not None]
+        bad = [step for step in errors if step.state not in _GOOD]
+        return next((step.error for step in [*bad, *reversed(errors)]), None)
+
+
+_GOOD = frozenset({StepOutcome.OK, StepOutcome.ALLOWED_ERROR})

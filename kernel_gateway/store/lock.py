@@ -14,6 +14,21 @@ if TYPE_CHECKING:
 LOCK = "lock"
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a gateway that lives has locked it. One that never had a gateway is not held."""
+    try:
+        file = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 class FolderLock:
     """Made: the folder is ours. Raises `Refused` with a line for the person who started us."""
 

@@ -14,7 +14,7 @@ from kernel_gateway.web.handler import Calls, Door, NoSuchRoute, access_log
 from kernel_gateway.web.jupyter import channels, kernels, kernelspecs, sessions, status
 from kernel_gateway.web.jupyter import health as kernel_health
 from kernel_gateway.web.openapi import route as openapi
-from kernel_gateway.web.runs import artifacts, events, execute, log, notebook, runs
+from kernel_gateway.web.runs import artifacts, events, execute, inspection, log, notebook, runs
 
 if TYPE_CHECKING:
     from kernel_gateway.service import Keys, Service
@@ -38,6 +38,7 @@ ROUTES = [
     *events.ROUTES,
     *artifacts.ROUTES,
     *notebook.ROUTES,
+    *inspection.ROUTES,
     *openapi.ROUTES,
 ]
 

@@ -199,6 +199,8 @@ def _step_json(step: StepView) -> Json:
         "exit_code": step.exit_code,
         "execution_count": step.execution_count,
         "error": _failure_json(step.error),
+        "duration": step.duration,
+        "msg_id": step.msg_id,
     }
     return {
         "index": step.index,

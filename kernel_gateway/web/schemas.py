@@ -53,9 +53,15 @@ RUNS_LIMIT = 100  # where a list says no other
 MAX_LABELS = 32
 MAX_CONTEXT_BYTES = 64 * 2**10  # UTF-8, of all names and values
 MAX_VARIABLES = 1000  # of a context, or of an environment
+MAX_PARAMETERS = 1000  # of a notebook
 MAX_FAULTS = 100  # that are told of one body
 MAX_LIMIT_S = 10**9  # 31 years
 MAX_GRACE_S = 3600
+MAX_QUIET_S = 10  # who talks for ever is not listened to for longer
+MAX_TAGS = 100  # of a selection
+MAX_FILES = 1000  # that are sent with a run
+MAX_PATH_BYTES = 1000
+MAX_PART_BYTES = 255  # of one name: what file systems take
 
 Schema = Mapping[str, Any]
 
@@ -144,6 +150,20 @@ def _is_env_name(value: object) -> bool:
     return _is_text(value)
 
 
+@FORMATS.checks("file-path", raises=ValueError)
+def _is_file_path(value: object) -> bool:
+    if isinstance(value, str):
+        _is_text(value)
+        parts = value.split("/")
+        if any(part in {"", ".", ".."} for part in parts):
+            raise ValueError("must be a path below the working folder, without . and ..")
+        if len(value.encode()) > MAX_PATH_BYTES:
+            raise ValueError(f"must have at most {MAX_PATH_BYTES:,} bytes in its path")
+        if any(len(part.encode()) > MAX_PART_BYTES for part in parts):
+            raise ValueError(f"must have at most {MAX_PART_BYTES} bytes in each name of its path")
+    return True
+
+
 @FORMATS.checks("seconds", raises=ValueError)
 def _is_seconds(value: object) -> bool:
     if isinstance(value, str):
@@ -230,6 +250,8 @@ def _faults(error: Any) -> Iterator[tuple[str, str]]:
         unknown = (name for name in error.instance if name not in known)
         sentence = f"is unknown here; known are {', '.join(known)}"
         yield from ((_path([*at, name]), sentence) for name in unknown)
+    elif error.validator_value == "file-path":  # of a name, which is all that is wrong with it
+        yield _path([*at, error.instance]), str(error.cause)
     else:
         yield _path(at) or "body", _SENTENCES.get(error.validator, _say_wrong)(error)
 
@@ -472,8 +494,44 @@ _RUN_FIELDS: Schema = {
         },
     },
     "cancel_on_disconnect": _FLAG,
+    # Of a kernel of its own:
+    "files": {
+        "type": ["object", "null"],
+        "maxProperties": MAX_FILES,
+        "additionalProperties": {"type": "string", "format": "base64"},  # seen when it is decoded
+        "propertyNames": {"format": "file-path"},
+    },
+    "env": {
+        "type": ["object", "null"],
+        "maxProperties": MAX_VARIABLES,
+        "additionalProperties": {"type": "string", "format": "text"},
+        "propertyNames": {"format": "env-name"},
+    },
+    "secrets": {
+        "type": ["array", "null"],
+        "maxItems": MAX_VARIABLES,
+        "items": {"type": "string", "format": "env-name"},
+    },
 }
-_RUN_OPTIONS: Schema = {"allow_stdin": _FLAG, "grace": _GRACE}
+_RUN_OPTIONS: Schema = {
+    "allow_stdin": _FLAG,
+    "grace": _GRACE,
+    "quiet": {"type": ["number", "null"], "minimum": 0, "maximum": MAX_QUIET_S},
+    "unread": _LIMIT,
+}
+_OF_OWN_KERNELS = ("files", "env", "secrets")
+_CELL_NAME: Schema = {"type": ["string", "null"], "minLength": 1, "format": "short-text"}
+#: Which cells of a notebook are executed, by tags and cell IDs.
+_SELECTION: Schema = {
+    "from": _CELL_NAME,
+    "until": _CELL_NAME,
+    "only": {
+        "type": ["array", "null"],
+        "maxItems": MAX_TAGS,
+        "items": {**_CELL_NAME, "type": "string"},
+    },
+    "skip_tag": _CELL_NAME,
+}
 
 #: Of one mode: what it needs, its own fields, and its own options.
 _RUN_MODES: Mapping[str, tuple[tuple[str, ...], Schema, Schema]] = {
@@ -489,7 +547,14 @@ _RUN_MODES: Mapping[str, tuple[tuple[str, ...], Schema, Schema]] = {
         },
         _COMMANDS,
     ),
-    Mode.NOTEBOOK: (("notebook",), {"notebook": {"type": "object"}}, {"allow_errors": _FLAG}),
+    Mode.NOTEBOOK: (
+        ("notebook",),
+        {
+            "notebook": {"type": "object"},
+            "parameters": {"type": ["object", "null"], "maxProperties": MAX_PARAMETERS},
+        },
+        {"allow_errors": _FLAG, "allow_unknown_parameters": _FLAG, **_SELECTION},
+    ),
 }
 
 
@@ -524,6 +589,8 @@ class NewRun:
     code: str  # of a query
     commands: BatchCommands  # of a batch
     notebook: Mapping[str, Json]  # as it was sent, not looked into
+    parameters: Mapping[str, Json]  # for the notebook
+    allow_unknown_parameters: bool
     run_id: RunId | None
     kernel_id: str | None
     kernel_name: str | None
@@ -536,13 +603,25 @@ class NewRun:
     grace_s: float | None
     webhook: Webhook | None
     cancel_on_disconnect: bool
+    quiet_s: float | None  # None: as the mode has it
+    unread_s: float | None
+    files: Mapping[str, str] | None = field(repr=False)  # in base64, not decoded yet
+    env: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...]
+    selection: Mapping[str, Any]  # of a notebook: what is given of `_SELECTION`
 
 
-def new_run(body: Mapping[str, Any], *, run_id: RunId | None, max_code_bytes: int) -> NewRun:
+def new_run(
+    body: Mapping[str, Any],
+    *,
+    run_id: RunId | None,
+    max_code_bytes: int,
+    allowed_env: Sequence[str] = (),
+) -> NewRun:
     """`run_id`: that of the address, if it has one. Raises `InvalidField` and `TooLarge`."""
     mode = body.get("mode")
     validator = _run[mode if isinstance(mode, str) and mode in _run else None]
-    check(validator, body, _doubts(body, run_id))
+    check(validator, body, {**_doubts(body, run_id), **_doubts_of_own(body, allowed_env)})
     options = _given(body.get("options") or {})
     given_commands = {**options, **_given(body.get("steps") or {})}
     commands = BatchCommands(**{name: given_commands.get(name) for name in _COMMANDS})
@@ -554,6 +633,8 @@ def new_run(body: Mapping[str, Any], *, run_id: RunId | None, max_code_bytes: in
         code=code,
         commands=commands,
         notebook=body.get("notebook") or {},
+        parameters=body.get("parameters") or {},
+        allow_unknown_parameters=options.get("allow_unknown_parameters", False),
         run_id=run_id if run_id is not None else body.get("runId"),
         kernel_id=kernel if isinstance(kernel, str) else None,
         kernel_name=_object(body, "kernel").get("name") or None,
@@ -566,6 +647,12 @@ def new_run(body: Mapping[str, Any], *, run_id: RunId | None, max_code_bytes: in
         grace_s=float(options["grace"]) if "grace" in options else None,
         webhook=_webhook(body.get("webhook")),
         cancel_on_disconnect=bool(body.get("cancel_on_disconnect")),
+        quiet_s=float(options["quiet"]) if "quiet" in options else None,
+        unread_s=float(options["unread"]) if "unread" in options else None,
+        files=body.get("files"),
+        env=body.get("env") or {},
+        secrets=tuple(body.get("secrets") or ()),
+        selection={name: options[name] for name in _SELECTION if name in options},
     )
 
 
@@ -588,6 +675,39 @@ def _doubts(body: Mapping[str, Any], run_id: RunId | None) -> dict[str, str]:
     if _context_bytes(_object(body, "context")) > MAX_CONTEXT_BYTES:
         faults["context"] = f"must have at most {MAX_CONTEXT_BYTES:,} bytes in all"
     return faults
+
+
+def _doubts_of_own(body: Mapping[str, Any], allowed_env: Sequence[str]) -> dict[str, str]:
+    """Of fields for a kernel that is started for the run."""
+    faults: dict[str, str] = {}
+    env, files, options = (_object(body, name) for name in ("env", "files", "options"))
+    if isinstance(body.get("kernel"), str) or body.get("session") is not None:
+        given = [name for name in _OF_OWN_KERNELS if body.get(name) is not None]
+        given += ["options.quiet"] if options.get("quiet") is not None else []
+        faults = dict.fromkeys(given, "is for a kernel of the run's own: send no kernel or session")
+    if len(env) <= MAX_VARIABLES:
+        refused = (name for name in env if not _passes(name, allowed_env))
+        sentence = "is not let through; Web.allowed_env says what is"
+        faults |= {_path(["env", name]): sentence for name in islice(refused, MAX_FAULTS)}
+    secrets = body.get("secrets")
+    names = secrets[:MAX_VARIABLES] if isinstance(secrets, list) else []
+    if not all(name in env for name in names if isinstance(name, str)):
+        faults["secrets"] = "must name variables that are in env"
+    if len(files) <= MAX_FILES:
+        both = (name for name in sorted(_folders_of(files)) if name in files)
+        sentence = "is to be both a file and a folder"
+        faults |= {_path(["files", name]): sentence for name in islice(both, MAX_FAULTS)}
+    return faults
+
+
+def _folders_of(files: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    for name in files:
+        above = name.rpartition("/")[0]
+        while above and above not in found:
+            found.add(above)
+            above = above.rpartition("/")[0]
+    return found
 
 
 def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -619,12 +739,28 @@ def _webhook(given: Mapping[str, Any] | None) -> Webhook | None:
     )
 
 
+NOTEBOOK_TO_INSPECT: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["notebook"],
+    "properties": {"notebook": {"type": "object"}},
+}
+_notebook_to_inspect = validator_of(NOTEBOOK_TO_INSPECT)
+
+
+def notebook_to_inspect(body: Mapping[str, Any]) -> Mapping[str, Json]:
+    """As it was sent, not looked into."""
+    check(_notebook_to_inspect, body)
+    notebook: Mapping[str, Json] = body["notebook"]
+    return notebook
+
+
 INPUT: Schema = {
     "type": "object",
     "additionalProperties": False,
     "required": ["value"],
     "properties": {
-        "value": {"type": "string", "format": "text"},
+        "value": {"type": ["string", "null"], "format": "text"},
         "prompt_id": {"type": ["integer", "null"], "minimum": 1},
     },
 }
@@ -633,7 +769,7 @@ _input = validator_of(INPUT)
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    value: str = field(repr=False)  # it may be a password
+    value: str | None = field(repr=False)  # it may be a password
     prompt_id: int | None
 
 
@@ -649,21 +785,27 @@ CANCEL: Schema = {
     "properties": {
         "grace": _GRACE,
         "escalate": {"enum": ["kill", "none", None]},
+        "message": {"type": ["string", "null"], "format": "text", "minLength": 1, "maxLength": 500},
     },
 }
 _cancel = validator_of(CANCEL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel:
     grace_s: float | None  # None: the run's own
     escalate: bool
+    message: str
 
 
 def asked_cancel(body: Mapping[str, Any]) -> Cancel:
     check(_cancel, body)
     grace = body.get("grace")
-    return Cancel(None if grace is None else float(grace), body.get("escalate") != "none")
+    return Cancel(
+        grace_s=None if grace is None else float(grace),
+        escalate=body.get("escalate") != "none",
+        message=body.get("message") or "cancelled",
+    )
 
 
 PAGE: Schema = {

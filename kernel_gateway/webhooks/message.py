@@ -32,6 +32,7 @@ _EVENTS: Mapping[str, WebhookEvent] = {
     records.Updated.kind: WebhookEvent.OUTPUT,
     records.Cleared.kind: WebhookEvent.OUTPUT,
     records.ErrorRaised.kind: WebhookEvent.OUTPUT,
+    records.Comm.kind: WebhookEvent.OUTPUT,
     records.Metric.kind: WebhookEvent.OUTPUT,
     records.ArtifactAdded.kind: WebhookEvent.OUTPUT,
     records.InputAsked.kind: WebhookEvent.INPUT,

@@ -143,12 +143,12 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("access_key", ["KG1", "", "ü", "\udcff", "' OR 1 --"])
-def test_a_key_that_is_not_there_cannot_be_revoked(tmp_path: Path, access_key: str) -> None:
+def test_a_key_that_is_not_there_cannot_be_revoked(tmp_path: Path) -> None:
     add(tmp_path)
-    code, _, said = keys(tmp_path, "revoke", "--", access_key)
-    assert 1 == code
-    assert f"kernel-gateway keys revoke: there is no access key {access_key!r}.\n" == said
+    for access_key in ("KG1", "", "ü", "\udcff", "' OR 1 --"):
+        code, _, said = keys(tmp_path, "revoke", "--", access_key)
+        assert 1 == code
+        assert f"kernel-gateway keys revoke: there is no access key {access_key!r}.\n" == said
     assert "-" == table(tmp_path)[0][3]
 
 

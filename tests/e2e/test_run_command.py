@@ -267,7 +267,7 @@ def test_a_kernel_that_does_not_come_up_in_time(tmp_path: Path) -> None:
     notebook(tmp_path / "in.ipynb", "1")
     process = run(tmp_path, "run", "in.ipynb", "--start-timeout=0.01")
     assert process.returncode == 4
-    assert Output(tmp_path / "in.out.ipynb").reason == "kernel_start_failed"
+    assert Output(tmp_path / "in.out.ipynb").reason == "start_limit"
 
 
 def test_a_kernel_that_is_not_there(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kernel_gateway.errors import KernelSpecNotFound
-from kernel_gateway.kernels.environment import kernel_argv, kernel_environment
+from kernel_gateway.kernels.environment import kernel_argv, kernel_environment, speaks_ipc
 from kernel_gateway.kernels.folder import PrivateFolder, remove_left_behind
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.kernels.specs import KernelSpecs
@@ -117,3 +117,20 @@ def test_a_broken_kernelspec_is_none(tmp_path: Path, content: str) -> None:
     with pytest.raises(KernelSpecNotFound, match="'broken'"):
         specs.get("broken")
     assert "broken" not in {entry.name for entry in specs.list()}
+
+
+@pytest.mark.parametrize(
+    ("argv", "metadata", "ipc"),
+    [
+        (["python", "-m", "ipykernel_launcher"], {}, True),
+        (["/opt/deno/bin/deno", "jupyter"], {}, False),
+        (["java", "-jar", "kernel.jar"], {}, False),
+        (["python", "-m", "run_kotlin_kernel"], {}, False),
+        (["python", "-m", "mine"], {"transport": "tcp"}, False),
+        (["deno", "jupyter"], {"transport": "ipc"}, True),
+    ],
+)
+def test_kernels_that_cannot_speak_ipc_are_known_or_say_so(
+    argv: list[str], metadata: dict[str, str], ipc: bool
+) -> None:
+    assert ipc is speaks_ipc(argv, metadata)

@@ -5,16 +5,19 @@
 One file a case, one line an event, in the order in which things happened:
 
     {"sent": ...}                                              what we asked
-    {"channel": ..., "msg_type": ..., "parent": ..., "content": ...}   what the kernel said
+    {"channel": ..., "msg_type": ..., "parent": ..., "content": ...}   what the kernel said,
+                                                               with "buffers" in base64
     {"process": ...}                                           what became of its process
 
 Requests are named m1, m2 (runs), b1 (barriers) and other (somebody else's). Whatever differs from
-one recording to the next (dates, process IDs, paths) is left out or replaced. Knows jupyter_client
-and nothing of the gateway, so that a mistake of ours cannot be in the data.
+one recording to the next (dates, process IDs, paths) is left out or replaced; comms are called
+comm1, comm2. Knows jupyter_client and nothing of the gateway, so that a mistake of ours cannot be
+in the data. The cases with widgets are recorded by the Python of `.clients/lab`, which has them.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import sys
@@ -36,6 +39,7 @@ VOLATILE = (
     (re.compile(r"/[^\s\"]*/site-packages/"), "site-packages/"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "uuid"),
 )
+COMM_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 PASSWORD = "correct horse"
 
 
@@ -144,6 +148,8 @@ class Recorder:
             "parent": message["parent_header"].get("msg_id", ""),
             "content": message["content"],
         }
+        if message["buffers"]:
+            line["buffers"] = [base64.b64encode(data).decode() for data in message["buffers"]]
         self.lines.append(line)
         return line
 
@@ -268,6 +274,34 @@ def metrics(kernel: Recorder) -> None:
     kernel.until_end("m1")
 
 
+def widgets(kernel: Recorder) -> None:
+    kernel.execute(
+        "m1",
+        "from IPython.display import clear_output, display\n"
+        "from ipywidgets import HTML, Image, IntSlider, Output\n"
+        "slider = IntSlider(3)\nslider.value = 5\n"
+        "image = Image(value=b'old')\nimage.value = b'\\x00\\x01'\n"
+        "HTML('gone').close()\n"
+        "outer, inner = Output(), Output()\n"
+        "print('first')\n"
+        "with outer:\n"
+        "    print('cleared')\n    clear_output()\n    print('outer')\n"
+        "    with inner:\n        display('inner')\n"
+        "    print('outer again')\n"
+        "print('last')\ndisplay(outer)",
+    )
+    kernel.until_end("m1")
+
+
+def progress(kernel: Recorder) -> None:
+    kernel.execute(
+        "m1",
+        "from tqdm.notebook import tqdm\n"
+        "for _ in tqdm(range(20), bar_format='{bar}{n}/{total}', mininterval=0):\n    pass",
+    )
+    kernel.until_end("m1")
+
+
 CASES = (
     ok,
     error,
@@ -283,6 +317,8 @@ CASES = (
     restarted,
     big_print,
     metrics,
+    widgets,
+    progress,
 )
 
 
@@ -295,6 +331,8 @@ def record(case: Callable[[Recorder], None]) -> None:
     text = "".join(f"{json.dumps(line)}\n" for line in kernel.lines)
     for pattern, replacement in VOLATILE:
         text = pattern.sub(replacement, text)
+    for number, comm_id in enumerate(dict.fromkeys(COMM_ID.findall(text)), 1):
+        text = text.replace(comm_id, f"comm{number}")
     assert PASSWORD not in text
     (FOLDER / f"{case.__name__}.jsonl").write_text(text)
 

@@ -50,7 +50,7 @@ def values_of(kind: type[Any]) -> st.SearchStrategy[Any]:
     """Every field drawn by its type, those with a default too; bundles are JSON objects."""
     hints = get_type_hints(kind, localns=shapes.NAMES)
     drawn = {item.name: st.from_type(hints[item.name]) for item in fields(kind)}
-    for name in {"data", "metadata", "metrics"} & set(drawn):
+    for name in {"data", "metadata", "metrics", "language_info"} & set(drawn):
         drawn[name] = st.dictionaries(TEXT, JSON, max_size=3)
     if "spilled" in drawn:
         drawn["spilled"] = st.none() | st.dictionaries(TEXT, st.from_type(Spilled), max_size=2)

@@ -29,6 +29,14 @@ _FORMATS: Mapping[str, Schema] = MappingProxyType(
         "label": {"pattern": r"^[A-Za-z0-9._/-]{1,100}(=[^\x00]{0,500})?$"},
         "cursor": {"pattern": r"^[0-9]{1,15}(:[0-9]{1,15})?$"},
         "env-name": {"pattern": r"^[^=\x00]+$"},
+        "base64": {
+            "contentEncoding": "base64",
+            "pattern": r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        },
+        "file-path": {
+            "pattern": r"^(?!\.{1,2}(/|$))[^/\x00]+(/(?!\.{1,2}(/|$))[^/\x00]+)*$",
+            "maxLength": schemas.MAX_PATH_BYTES,
+        },
     }
 )
 
@@ -74,6 +82,7 @@ BODIES: Mapping[str, Schema] = {
     for name, schema in {
         "RunRequest": {"oneOf": [_run(mode.value) for mode in Mode]},
         "NamedRunRequest": {"oneOf": [_without(_run(mode.value), "runId") for mode in Mode]},
+        "InspectionRequest": schemas.NOTEBOOK_TO_INSPECT,
         "InputRequest": schemas.INPUT,
         "CancelRequest": schemas.CANCEL,
         "ExecuteRequest": {"oneOf": [_execute(mode.value) for mode in ExecuteMode]},

@@ -61,6 +61,8 @@ _STEP: dict[str, Json] = {
     "finished_at": _ENDED,
     "exit_code": 0,
     "execution_count": 1,
+    "duration": 1.5,
+    "msg_id": "a3b0f9d2-54c7-4d0e-9a55-1b7f7a5c0f10",
 }
 
 _RUN: dict[str, Json] = {
@@ -172,6 +174,23 @@ _RECORDS: list[Json] = [
     _record(14, "dropped", why="line_too_long", bytes=1024, stream="stdout"),
     _record(
         15,
+        "kernel_info",
+        None,
+        name="python3",
+        implementation="ipython",
+        version="9.2.0",
+        language_info={"name": "python", "file_extension": ".py"},
+    ),
+    _record(
+        16,
+        "comm",
+        what="msg",
+        comm_id="3f2a",
+        data={"method": "update", "state": {"value": 7}, "buffer_paths": [["icon"]]},
+        buffers=["AAE="],
+    ),
+    _record(
+        17,
         "completed",
         None,
         outcome="ok",
@@ -218,12 +237,21 @@ EXAMPLES: Mapping[str, Mapping[str, Json]] = MappingProxyType(
             "aNotebook": {
                 "mode": "notebook",
                 "notebook": _NOTEBOOK,
+                "parameters": {"alpha": 0.5, "names": ["a", "b"]},
                 "kernel": {"name": None},
-                "options": {"allow_errors": True},
+                "options": {"allow_errors": True, "allow_unknown_parameters": True},
             },
         },
         "NamedRunRequest": {
-            "aNamedQuery": {"mode": "query", "code": "print(6 * 7)", "cancel_on_disconnect": True}
+            "aNamedQuery": {"mode": "query", "code": "print(6 * 7)", "cancel_on_disconnect": True},
+            "aNotebookWithFiles": {
+                "mode": "notebook",
+                "notebook": _NOTEBOOK,
+                "files": {"data/numbers.csv": "MSwyLDMK"},
+                "env": {"KERNEL_REGION": "north", "KERNEL_KEY": "s3cret"},
+                "secrets": ["KERNEL_KEY"],
+                "options": {"until": "c1", "only": None, "quiet": 1, "unread": 120},
+            },
         },
         "ExecuteRequest": {
             "executeQuery": {"mode": "query", "code": "print(6 * 7)", "runId": "nightly-17"},
@@ -236,8 +264,11 @@ EXAMPLES: Mapping[str, Mapping[str, Json]] = MappingProxyType(
                 "options": {"prompt_id": 1},
             },
         },
+        "InspectionRequest": {"aNotebookToInspect": {"notebook": _NOTEBOOK}},
         "InputRequest": {"anInput": {"value": "Ada", "prompt_id": 1}},
-        "CancelRequest": {"aCancel": {"grace": 2, "escalate": "kill"}},
+        "CancelRequest": {
+            "aCancel": {"grace": 2, "escalate": "kill", "message": "interrupted by ada"}
+        },
         "KernelRequest": {"aKernelRequest": {"name": "python3", "env": {"KERNEL_USERNAME": "ada"}}},
         "HealthCheck": {
             "aCheck": {"expression": "len(connections) < 10"},
@@ -270,8 +301,19 @@ EXAMPLES: Mapping[str, Mapping[str, Json]] = MappingProxyType(
                 "finished": True,
             }
         },
-        "RecordPage": {"oneOfEachKind": {"items": _RECORDS, "next": 15, "finished": True}},
+        "RecordPage": {
+            "oneOfEachKind": {"items": _RECORDS, "next": 16, "finished": True, "sealed": True}
+        },
         "ArtifactList": {"anArtifact": {"items": [_ARTIFACT]}},
+        "Inspection": {
+            "itsParameters": {
+                "parameters": [
+                    {"name": "alpha", "type": "float", "default": "0.5", "help": "How fast."},
+                    {"name": "names", "type": None, "default": "list()", "help": ""},
+                ],
+                "inspectable": True,
+            }
+        },
         "Result": {
             "theEnd": {
                 "runId": "nightly-17",

@@ -253,11 +253,22 @@ _RUNS = (
     ),
     _run(
         "POST",
+        "/api/notebooks/inspect",
+        "inspectNotebook",
+        "Which parameters a notebook has",
+        {200: shown("Inspection", "Those of its cell tagged `parameters`.")},
+        about="Nothing is executed.",
+        body="InspectionRequest",
+        errors=(422,),
+    ),
+    _run(
+        "POST",
         "/api/runs/{run_id}/input",
         "giveInput",
         "Answer the prompt of a run",
         {200: shown("Nothing", "The run has it.")},
-        about="With `prompt_id` it may be repeated: the run gets the same answer once.",
+        about="With `prompt_id` it may be repeated: the run gets the same answer once. With null "
+        "nobody has an answer, and the step fails as one that may not ask.",
         query=_KERNEL,
         body="InputRequest",
         errors=_ONE_RUN,

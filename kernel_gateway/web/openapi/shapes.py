@@ -113,6 +113,8 @@ _STEP = closed(
         "exit_code": _WHOLE,
         "execution_count": _WHOLE,
         "error": ref("Failure"),
+        "duration": _told("Seconds of a monotonic clock.", _SECONDS),
+        "msg_id": _told("Of its request to the kernel.", _TEXT),
     },
     index=_COUNT,
     name=_TEXT,
@@ -199,7 +201,7 @@ _RUN = closed(
     log=closed(
         first=_told("Sequence number of the first record stored.", _COUNT),
         next=_told("Sequence number that the next record will have.", _COUNT),
-        bytes=_told("Of text stored.", _COUNT),
+        bytes=_told("Of text and comms stored.", _COUNT),
         dropped=_told("Bytes lost for good.", _COUNT),
     ),
     history=listed(closed(state=_STATE, at=_INSTANT)),
@@ -253,7 +255,11 @@ RECORDS: Mapping[str, Schema] = {
     "state": _record("state", {"outcome": _OUTCOME, "reason": ref("Reason")}, {"state": _STATE}),
     "step": _record(
         "step",
-        {"execution_count": _WHOLE, "exit_code": _WHOLE},
+        {
+            "execution_count": _WHOLE,
+            "exit_code": _WHOLE,
+            "msg_id": _told("Of its request, when a step of a notebook begins.", _TEXT),
+        },
         {"state": _one_of(StepOutcome)},
     ),
     "log": _record("log", _LATE, {"stream": _STREAM, "text": _TEXT}),
@@ -274,6 +280,23 @@ RECORDS: Mapping[str, Schema] = {
     ),
     "clear": _record("clear", _LATE, {"wait": _YES_NO}),
     "error": _record("error", _LATE, {"ename": _TEXT, "evalue": _TEXT, "traceback": listed(_TEXT)}),
+    "comm": _record(
+        "comm",
+        {
+            "target_name": _told("Of an open: who is to take it.", _TEXT),
+            "buffers": _told("In base64; empty where one is spilled.", listed(_TEXT)),
+            "spilled": {
+                **_SPILLS,
+                "description": "By JSON pointer into the record, values too big to be inline.",
+            },
+            **_LATE,
+        },
+        {
+            "what": {"type": "string", "enum": ["open", "msg", "close"]},
+            "comm_id": _TEXT,
+            "data": _told("As the kernel sent it, or several updates in one.", _ANYTHING),
+        },
+    ),
     "metric": _record(
         "metric",
         {"value": {}, **_LATE},
@@ -288,6 +311,16 @@ RECORDS: Mapping[str, Schema] = {
     ),
     "phase_finished": _record("phase_finished", None, {"phase": _PHASE, "exit_code": _WHOLE}),
     "kernel": _record("kernel", None, {"what": _TEXT, "message": _TEXT}),
+    "kernel_info": _record(
+        "kernel_info",
+        None,
+        {
+            "name": _TEXT,
+            "implementation": _TEXT,
+            "version": _TEXT,
+            "language_info": {"type": "object"},
+        },
+    ),
     "dropped": _record(
         "dropped",
         {
@@ -336,12 +369,18 @@ _RECORD: Schema = {
 }
 
 
-def _page(items: Schema) -> Schema:
+def _page(items: Schema, **more: Schema) -> Schema:
     return closed(
         items=listed(items),
         next=_told("`after` of the next page.", _COUNT),
-        finished=_told("Nothing comes behind this page.", _YES_NO),
+        finished=_told("The run is over, and this page has its end.", _YES_NO),
+        **more,
     )
+
+
+_SEALED: Schema = _told(
+    "Nothing comes behind this page: no kernel is left that could say more.", _YES_NO
+)
 
 
 _LOG_ITEM: Schema = {
@@ -364,6 +403,23 @@ _CONSOLE_ITEM: Schema = {
     "minItems": 2,
     "items": False,
 }
+
+_INSPECTION = closed(
+    parameters=_told(
+        "In the order of the cell.",
+        listed(
+            closed(
+                name=_TEXT,
+                type=_told(
+                    "As annotated or in a comment, or that of the default.", _or_null(_TEXT)
+                ),
+                default=_told("Source. Null: there is none.", _or_null(_TEXT)),
+                help=_told("The comment behind it.", _TEXT),
+            )
+        ),
+    ),
+    inspectable=_told("Whether the cell could be understood: Python is.", _YES_NO),
+)
 
 _RESULT = closed(
     {"queuePosition": _told("While it waits for others: 0 is next.", _COUNT)},
@@ -511,8 +567,9 @@ SHAPES: Mapping[str, Schema] = {
     "GapRecord": _GAP,
     "Spilled": _SPILLED,
     "LogPage": _page(_LOG_ITEM),
-    "RecordPage": _page(ref("Record")),
+    "RecordPage": _page(ref("Record"), sealed=_SEALED),
     "ArtifactList": closed(items=listed(ref("Artifact"))),
+    "Inspection": _INSPECTION,
     "Nothing": closed(),
     "Result": _RESULT,
     "Kernel": _KERNEL,

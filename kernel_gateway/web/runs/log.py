@@ -140,7 +140,8 @@ class Records(RunHandler):
         async with self.reader(info):
             page = await self.page(info, query.after.seq, wait_s=query.wait_s, limit=query.limit)
             items = [dict(await self.record_model(info, record)) for record in page.records]
-            self.answer({"items": [*items], "next": page.next, "finished": page.finished})
+            told: dict[str, Json] = {"next": page.next, "finished": page.finished}
+            self.answer({"items": [*items], **told, "sealed": page.sealed})
 
 
 ROUTES = [

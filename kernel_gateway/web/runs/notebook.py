@@ -65,7 +65,9 @@ def _filled(
     document = Document(source)
     if spec is not None:
         document.set_kernel(spec)
-    if kernel is not None:
+    if fold.kernel is not None:
+        document.set_language(fold.kernel.language_info)
+    elif kernel is not None:  # of a run that is no notebook's
         document.set_language(kernel.language_info)
     for step in info.view.steps:
         document.set_cell(
@@ -74,7 +76,9 @@ def _filled(
             execution_count=step.execution_count,
             metadata=metadata.of_step(step),
         )
-    document.set_metadata(metadata.of_notebook(version, source, None, metadata.of_run(info)))
+    document.set_widgets(fold.widgets())
+    told = metadata.of_notebook(version, source, kernel=fold.kernel, run=metadata.of_run(info))
+    document.set_metadata(told)
     return document.encode()
 
 

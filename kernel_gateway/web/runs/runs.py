@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.web import headers, schemas
-from kernel_gateway.web.runs.creation import run_request
+from kernel_gateway.web.runs.creation import run_request, spec_for
 from kernel_gateway.web.runs.reading import RunHandler
 from kernel_gateway.web.settings import MAX_WAIT_S
 
@@ -22,10 +22,14 @@ class Creation(RunHandler):
 
     async def create(self, run_id: RunId | None = None) -> None:
         request = self.request.headers
-        most = self.door.settings.max_code_bytes
-        asked = schemas.new_run(self.body(), run_id=run_id, max_code_bytes=most)
+        settings = self.door.settings
+        most = settings.max_code_bytes
+        asked = schemas.new_run(
+            self.body(), run_id=run_id, max_code_bytes=most, allowed_env=settings.allowed_env
+        )
         trace = headers.trace_context(request)
-        wanted = await run_request(asked, trace, max_code_bytes=most)
+        spec = await spec_for(self.service, self.owner, asked)
+        wanted = await run_request(asked, trace, max_code_bytes=most, spec=spec)
         info = await self.held(self.service.submit(self.owner, wanted))
         created = info.created
         wait_s = headers.preferred_wait(request.get("Prefer", ""))
@@ -99,6 +103,7 @@ class Cancel(RunHandler):
             schemas.run_id(segment),
             grace_s=asked.grace_s,
             escalate=asked.escalate,
+            message=asked.message,
             kernel_id=self.query.kernel_id,
         )
         over = info.view.state is RunState.FINISHED

@@ -114,11 +114,11 @@ async def test_run_all_stops_at_its_error_and_a_rest_run_in_its_midst_does_not(
 
 
 async def test_a_rest_run_that_fails_aborts_no_cell(
-    kernel: Kernel, connect: Connect, gate: Callable[[str], Gate]
+    shared: Kernel, connect: Connect, gate: Callable[[str], Gate]
 ) -> None:
     held = gate("held")
-    channels = await connect(kernel)
-    talk = await kernel.begin(f"{held.code}\n1 / 0")
+    channels = await connect(shared)
+    talk = await shared.begin(f"{held.code}\n1 / 0")
     opening = await held.held()
     cells = [await channels.execute(f"print({number})") for number in range(5)]
     await channels.ask("control", "kernel_info_request")
@@ -131,14 +131,14 @@ async def test_a_rest_run_that_fails_aborts_no_cell(
 
 
 async def test_a_client_that_always_has_a_next_cell_starves_nobody(
-    kernel: Kernel, connect: Connect, gate: Callable[[str], Gate]
+    shared: Kernel, connect: Connect, gate: Callable[[str], Gate]
 ) -> None:
     """A run has its turn when what had come before it is over, however much has come since."""
     held = gate("held")
-    channels = await connect(kernel)
+    channels = await connect(shared)
     cells = [await channels.execute(held.code)]
     opening = await held.held()
-    talks = [await kernel.begin(f"print('run {number}')") for number in range(3)]
+    talks = [await shared.begin(f"print('run {number}')") for number in range(3)]
     cells += [await channels.execute(f"print('cell {number}')") for number in range(3)]
     held.pass_(opening)
     while not channels.heard.of("execute_input") or "run 2" not in channels.heard.text():
@@ -152,14 +152,14 @@ async def test_a_client_that_always_has_a_next_cell_starves_nobody(
 
 
 async def test_the_cancellation_of_a_queued_run_does_not_touch_the_cell_before_it(
-    kernel: Kernel, connect: Connect, gate: Callable[[str], Gate]
+    shared: Kernel, connect: Connect, gate: Callable[[str], Gate]
 ) -> None:
     held = gate("held")
-    channels = await connect(kernel)
+    channels = await connect(shared)
     cell = await channels.execute(f"{held.code}\nprint('to its end')")
     opening = await held.held()
-    talk = await kernel.begin("print('never')")
-    await kernel.client.cancel(talk.run_id, within=kernel)
+    talk = await shared.begin("print('never')")
+    await shared.client.cancel(talk.run_id, within=shared)
     await talk.to_the_end()
     assert "cancelled" == (await talk.standing())["outcome"]
     held.pass_(opening)
@@ -167,19 +167,19 @@ async def test_the_cancellation_of_a_queued_run_does_not_touch_the_cell_before_i
 
 
 async def test_the_cancellation_of_a_run_behind_a_cell_in_the_kernel_does_not_touch_the_cell(
-    kernel: Kernel, connect: Connect, gate: Callable[[str], Gate]
+    shared: Kernel, connect: Connect, gate: Callable[[str], Gate]
 ) -> None:
     """The run stands in the kernel's own line: the cell came when it had been sent."""
     first, second = gate("first"), gate("second")
-    channels = await connect(kernel)
-    talk = await kernel.begin(first.code)
+    channels = await connect(shared)
+    talk = await shared.begin(first.code)
     opening = await first.held()
     cell = await channels.execute(f"{second.code}\nprint('to its end')")
     await channels.ask("control", "kernel_info_request")
-    behind = await kernel.begin("print('never')")
+    behind = await shared.begin("print('never')")
     first.pass_(opening)
     opening = await second.held()
-    await kernel.client.cancel(behind.run_id, within=kernel)
+    await shared.client.cancel(behind.run_id, within=shared)
     await behind.to_the_end()
     second.pass_(opening)
     assert "to its end\n" == (await channels.over(cell)).text()
@@ -188,37 +188,37 @@ async def test_the_cancellation_of_a_run_behind_a_cell_in_the_kernel_does_not_to
 
 
 async def test_an_interrupt_by_rest_hits_the_cell_that_executes(
-    kernel: Kernel, connect: Connect
+    shared: Kernel, connect: Connect
 ) -> None:
-    channels = await connect(kernel)
+    channels = await connect(shared)
     cell = await stands(channels)
-    talk = await kernel.begin("print('behind it')")
-    assert 204 == (await kernel.interrupt()).status
+    talk = await shared.begin("print('behind it')")
+    assert 204 == (await shared.interrupt()).status
     assert "KeyboardInterrupt" == (await channels.over(cell)).reply["ename"]
     await talk.to_the_end()
     assert ("behind it\n", 0) == (talk.text(), talk.exit_code)
 
 
-async def test_a_cell_can_be_cancelled_as_a_run(kernel: Kernel, connect: Connect) -> None:
-    channels = await connect(kernel)
+async def test_a_cell_can_be_cancelled_as_a_run(shared: Kernel, connect: Connect) -> None:
+    channels = await connect(shared)
     cell = await stands(channels)
-    run = await one_of(kernel, "running")
-    assert (await kernel.client.cancel(run["uid"])).status in {200, 202}
+    run = await one_of(shared, "running")
+    assert (await shared.client.cancel(run["uid"])).status in {200, 202}
     assert "KeyboardInterrupt" == (await channels.over(cell)).reply["ename"]
-    await kernel.client.text(run["uid"])
-    assert "cancelled" == (await kernel.client.run(run["uid"]))["outcome"]
+    await shared.client.text(run["uid"])
+    assert "cancelled" == (await shared.client.run(run["uid"]))["outcome"]
 
 
 async def test_a_prompt_of_a_cell_can_be_answered_by_rest(
-    kernel: Kernel, connect: Connect, framing: str
+    shared: Kernel, connect: Connect, framing: str
 ) -> None:
-    channels = await connect(kernel, framing=framing)
+    channels = await connect(shared, framing=framing)
     cell = await channels.execute("print('Hello', input('Who? '))\nprint('And', input('Who? '))")
     prompt = await channels.prompt(cell)
-    run = await one_of(kernel, "waiting-input")
+    run = await one_of(shared, "waiting-input")
     assert "Who? " == run["input_request"]["prompt"]
     path = f"/api/runs/{run['uid']}/input"
-    assert 200 == (await kernel.client.call("POST", path, {"value": "Rest"})).status
+    assert 200 == (await shared.client.call("POST", path, {"value": "Rest"})).status
     second = await channels.prompt(cell, since=channels.heard.index(prompt) + 1)
     await channels.answer(prompt, "Late")
     await channels.ask("control", "kernel_info_request")
@@ -227,17 +227,17 @@ async def test_a_prompt_of_a_cell_can_be_answered_by_rest(
 
 
 async def test_a_prompt_that_its_client_has_answered_is_closed_for_rest(
-    kernel: Kernel, connect: Connect, gate: Callable[[str], Gate]
+    shared: Kernel, connect: Connect, gate: Callable[[str], Gate]
 ) -> None:
     held = gate("held")
-    channels = await connect(kernel)
+    channels = await connect(shared)
     cell = await channels.execute(f"name = input('Who? ')\n{held.code}\nprint(name)")
     prompt = await channels.prompt(cell)
-    run = await one_of(kernel, "waiting-input")
+    run = await one_of(shared, "waiting-input")
     await channels.answer(prompt, "Ada")
     opening = await held.held()
     path = f"/api/runs/{run['uid']}/input"
-    assert 409 == (await kernel.client.call("POST", path, {"value": "Rest"})).status
+    assert 409 == (await shared.client.call("POST", path, {"value": "Rest"})).status
     held.pass_(opening)
     assert "Ada\n" == (await channels.over(cell)).text()
 

@@ -1,7 +1,8 @@
-"""A server for each module, a client and a kernel for each test."""
+"""A server for each module, a client for each test, and a kernel that it has alone or shares."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +28,23 @@ async def client(server: Server) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def kernel(client: Client) -> AsyncIterator[Kernel]:
-    """A ready one. A test may have deleted it."""
+    """A test's own, ready. It may have been deleted."""
     kernel = await client.kernel()
     yield kernel
     assert (await kernel.delete()).status in {204, 404}
+
+
+@pytest.fixture(scope="module")
+def shared_id(server: Server) -> str:
+    """Of a ready kernel for all tests of a module that leave it as they have found it."""
+
+    async def start() -> str:
+        async with calling(server) as client:
+            return (await client.kernel()).id
+
+    return asyncio.run(start())
+
+
+@pytest.fixture
+def shared(client: Client, shared_id: str) -> Kernel:
+    return Kernel(client, shared_id)

@@ -35,10 +35,10 @@ print(answers)
 """
 
 
-async def test_a_long_run_is_told_every_two_seconds_with_only_what_is_new(kernel: Kernel) -> None:
+async def test_a_long_run_is_told_every_two_seconds_with_only_what_is_new(shared: Kernel) -> None:
     now = asyncio.get_running_loop().time
-    answer = await kernel.execute(mode="query", code=LOOP)
-    talk = Talk(kernel, answer.json["runId"], [answer.json])
+    answer = await shared.execute(mode="query", code=LOOP)
+    talk = Talk(shared, answer.json["runId"], [answer.json])
     while talk.last["status"] == "continued":
         at = now()
         answer = await talk.go_on()
@@ -50,22 +50,22 @@ async def test_a_long_run_is_told_every_two_seconds_with_only_what_is_new(kernel
     assert "".join(f"line {number}\n" for number in range(35)) == talk.text()
 
 
-async def test_the_end_is_told_at_once_and_the_exit_code_with_it(kernel: Kernel) -> None:
+async def test_the_end_is_told_at_once_and_the_exit_code_with_it(shared: Kernel) -> None:
     """A call may wait for a minute, and does not."""
     async with asyncio.timeout(10):
-        talk = await kernel.begin("print('so'); 1 / 0", wait=60)
+        talk = await shared.begin("print('so'); 1 / 0", wait=60)
     assert ("finished", 1) == (talk.last["status"], talk.exit_code)
     assert "so\n" == talk.text()
     assert "ZeroDivisionError" in talk.text("stderr")
 
 
 async def test_all_that_was_printed_before_a_prompt_is_told_with_it_under_load(
-    kernel: Kernel, client: Client
+    shared: Kernel, client: Client
 ) -> None:
     busy = await client.start_kernel()
     endless = await busy.begin("while True: print('x' * 50)")
     with _hogged_processor():
-        talk = await kernel.begin(ASKING, wait=2.0)
+        talk = await shared.begin(ASKING, wait=2.0)
         for number in range(PROMPTS):
             first = len(talk.answers) - 1  # of the answers since the last text was given
             while talk.last["status"] == "continued":
@@ -82,9 +82,9 @@ async def test_all_that_was_printed_before_a_prompt_is_told_with_it_under_load(
 
 
 async def test_who_only_continues_at_a_prompt_hears_of_it_again_and_nothing_new(
-    kernel: Kernel,
+    shared: Kernel,
 ) -> None:
-    talk = await kernel.begin("print(input('name? '))", wait=2.0)
+    talk = await shared.begin("print(input('name? '))", wait=2.0)
     again = await talk.go_on(wait=0.1)
     assert ("waiting-input", []) == (again["status"], again["console"])
     await talk.give("Ada")
@@ -92,11 +92,11 @@ async def test_who_only_continues_at_a_prompt_hears_of_it_again_and_nothing_new(
     assert "name? Ada\n" == talk.text()
 
 
-async def test_text_that_nobody_waits_for_is_refused_and_not_kept(kernel: Kernel) -> None:
-    talk = await kernel.run("print('over')")
-    refused = await kernel.execute(mode="input", runId=talk.run_id, code="early")
+async def test_text_that_nobody_waits_for_is_refused_and_not_kept(shared: Kernel) -> None:
+    talk = await shared.run("print('over')")
+    refused = await shared.execute(mode="input", runId=talk.run_id, code="early")
     assert (409, "not_waiting") == (refused.status, refused.error["code"])
-    talk = await kernel.begin("print(input('now? '))", wait=2.0)
+    talk = await shared.begin("print(input('now? '))", wait=2.0)
     assert "waiting-input" == talk.last["status"]
     await talk.give("asked for")
     assert "now? asked for\n" == (await talk.to_the_end()).text()

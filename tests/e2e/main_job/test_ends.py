@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.e2e.main_job.gateway import Kernel, Talk
 
 SOON_S = 2.0
-ROUNDS = 150
+ROUNDS = 102
 KILL_AFTER_S = 5.0  # between SIGTERM and SIGKILL
 
 STUBBORN = """

@@ -139,8 +139,9 @@ async def test_a_kernel_dies_with_its_server_even_if_it_is_killed_in_mid_start(
     server = Server(tmp_path / "data")
     try:
         async with calling(server) as client:
+            no_kernels = server.children()
             await client.start_kernel()
-            while not (children := server.children()):
+            while not (children := server.children() - no_kernels):
                 await client.call("GET", "/healthz")
             processes = [Watched(pid) for pid in children]
     finally:

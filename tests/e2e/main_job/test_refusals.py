@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.main_job.gateway import HANG_LIMIT_S, Kernel, calling
-from tests.shared.http import Response
+from tests.e2e.main_job.gateway import HANG_LIMIT_S
 
 if TYPE_CHECKING:
-    from tests.e2e.main_job.gateway import Client, Server
+    from tests.e2e.main_job.gateway import Client, Kernel, Server
     from tests.shared.http import Response
 
 MIB = 2**20
@@ -57,25 +56,25 @@ NO_JSON = [b"", b"{", b"[]", b'"text"', b"null", b'{"mode": NaN}', b"\xff\xfe", 
 
 @pytest.mark.parametrize(("field", "body"), WRONG)
 async def test_a_wrong_field_is_refused_by_its_name(
-    settled: Kernel, field: str, body: dict[str, Any]
+    shared: Kernel, field: str, body: dict[str, Any]
 ) -> None:
-    answer = await settled.execute(**body)
+    answer = await shared.execute(**body)
     assert (422, "invalid_field") == (answer.status, answer.error["code"])
     assert field == answer.error["field"]
     assert field in answer.error["message"]
     _must_be_clean(answer)
 
 
-async def test_all_wrong_fields_are_told_at_once(settled: Kernel) -> None:
-    answer = await settled.execute(mode="x", code=1, runId="", options={"wait": []}, more=1)
+async def test_all_wrong_fields_are_told_at_once(shared: Kernel) -> None:
+    answer = await shared.execute(mode="x", code=1, runId="", options={"wait": []}, more=1)
     assert {"mode", "code", "runId", "options.wait", "more"} == set(answer.error["fields"])
 
 
 @pytest.mark.parametrize("body", NO_JSON)
 async def test_what_is_no_json_object_is_refused(
-    settled: Kernel, client: Client, body: bytes
+    shared: Kernel, client: Client, body: bytes
 ) -> None:
-    path = f"/api/kernels/{settled.id}/execute"
+    path = f"/api/kernels/{shared.id}/execute"
     answer = await client.call("POST", path, body=body)
     expected = (400, "bad_json") if body else (422, "invalid_field")  # nothing is an empty object
     assert expected == (answer.status, answer.error["code"])
@@ -94,9 +93,9 @@ async def test_what_is_no_json_object_is_refused(
     ],
 )
 async def test_what_only_bytes_can_say_is_refused_by_its_field(
-    settled: Kernel, client: Client, field: str, body: bytes
+    shared: Kernel, client: Client, field: str, body: bytes
 ) -> None:
-    answer = await client.call("POST", f"/api/kernels/{settled.id}/execute", body=body)
+    answer = await client.call("POST", f"/api/kernels/{shared.id}/execute", body=body)
     assert (422, field) == (answer.status, answer.error["field"])
     _must_be_clean(answer)
 
@@ -125,13 +124,13 @@ async def test_an_unknown_kernelspec_is_not_found(client: Client) -> None:
 
 
 async def test_code_of_40_mb_is_refused_and_twenty_of_them_take_no_memory_for_good(
-    settled: Kernel, client: Client, server: Server
+    shared: Kernel, client: Client, server: Server
 ) -> None:
     """The first few may: Python keeps what it once had. After that nothing may grow."""
     body = json.dumps({"mode": "query", "code": "#" * BIG}).encode()
     resident: list[float] = []
     for _ in range(CALLS):
-        answer = await client.call("POST", f"/api/kernels/{settled.id}/execute", body=body)
+        answer = await client.call("POST", f"/api/kernels/{shared.id}/execute", body=body)
         assert (413, "too_large") == (answer.status, answer.error["code"])
         assert "code" == answer.error["field"]
         _must_be_clean(answer)
@@ -141,22 +140,22 @@ async def test_code_of_40_mb_is_refused_and_twenty_of_them_take_no_memory_for_go
 
 
 async def test_code_of_40_mb_in_a_field_of_another_name_is_refused_without_being_quoted(
-    settled: Kernel, client: Client
+    shared: Kernel, client: Client
 ) -> None:
     body = json.dumps({"mode": "query", "code": {"not": "#" * BIG}}).encode()
-    answer = await client.call("POST", f"/api/kernels/{settled.id}/execute", body=body)
+    answer = await client.call("POST", f"/api/kernels/{shared.id}/execute", body=body)
     assert (422, "code") == (answer.status, answer.error["field"])
     assert len(answer.body) < 1000
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
 async def test_a_body_of_40_mb_without_a_token_is_refused_before_it_is_read(
-    server: Server, settled: Kernel, chunked: bool
+    server: Server, shared: Kernel, chunked: bool
 ) -> None:
     """The answer comes though only the first bytes of the body were sent."""
     size = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {BIG}"
     head = (
-        f"POST /api/kernels/{settled.id}/execute HTTP/1.1\r\nHost: localhost\r\n"
+        f"POST /api/kernels/{shared.id}/execute HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: application/json\r\n{size}\r\n\r\n"
     )
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -173,10 +172,10 @@ async def test_a_body_of_40_mb_without_a_token_is_refused_before_it_is_read(
 
 
 async def test_whoever_sends_40_mb_without_a_token_gets_the_refusal_and_costs_no_memory(
-    server: Server, settled: Kernel
+    server: Server, shared: Kernel
 ) -> None:
     head = (
-        f"POST /api/kernels/{settled.id}/execute HTTP/1.1\r\nHost: localhost\r\n"
+        f"POST /api/kernels/{shared.id}/execute HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: application/json\r\nContent-Length: {BIG}\r\n\r\n"
     )
     before = server.memory_mb()
@@ -195,8 +194,8 @@ async def test_whoever_sends_40_mb_without_a_token_gets_the_refusal_and_costs_no
     assert server.memory_mb() - before < 20
 
 
-async def test_after_all_refusals_the_kernel_is_none_the_worse(settled: Kernel) -> None:
-    talk = await settled.run("print('still here')")
+async def test_after_all_refusals_the_kernel_is_none_the_worse(shared: Kernel) -> None:
+    talk = await shared.run("print('still here')")
     assert (0, "still here\n") == (talk.exit_code, talk.text())
     assert 1 == (await talk.standing())["kernel"]["generation"]
 
@@ -205,19 +204,3 @@ def _must_be_clean(answer: Response) -> None:
     """No word of our inside."""
     for word in (b"Traceback", b'File \\"', b".py", b"site-packages"):
         assert word not in answer.body
-
-
-@pytest.fixture(scope="module")
-def kernel_id(server: Server) -> str:
-    """One kernel for all refusals: none of them may harm it."""
-
-    async def start() -> str:
-        async with calling(server) as client:
-            return (await client.kernel()).id
-
-    return asyncio.run(start())
-
-
-@pytest.fixture
-def settled(kernel_id: str, client: Client) -> Kernel:
-    return Kernel(client, kernel_id)

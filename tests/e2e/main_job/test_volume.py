@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from typing import TYPE_CHECKING
-
-import pytest
 
 from tests.e2e.main_job.gateway import Gate, console
 
@@ -21,8 +18,8 @@ NOTICE = "[**** LOG LINE TRUNCATED AT 4 MiB ****]"
 ANSWER_CHARS = 524_288
 
 
-async def test_200_000_printed_lines_arrive_complete(kernel: Kernel, client: Client) -> None:
-    talk = await kernel.run("for number in range(200_000): print(number)")
+async def test_200_000_printed_lines_arrive_complete(shared: Kernel, client: Client) -> None:
+    talk = await shared.run("for number in range(200_000): print(number)")
     expected = "".join(f"{number}\n" for number in range(200_000))
     assert 0 == talk.exit_code
     assert expected == talk.text()
@@ -31,9 +28,9 @@ async def test_200_000_printed_lines_arrive_complete(kernel: Kernel, client: Cli
 
 
 async def test_one_print_of_20_mib_in_many_lines_arrives_complete(
-    kernel: Kernel, client: Client
+    shared: Kernel, client: Client
 ) -> None:
-    talk = await kernel.run(f"print('\\n'.join('x' * 1023 for _ in range({20 * 1024})))")
+    talk = await shared.run(f"print('\\n'.join('x' * 1023 for _ in range({20 * 1024})))")
     expected = ("x" * 1023 + "\n") * (20 * 1024)
     assert 20 * MIB == len(expected)
     assert expected == talk.text()
@@ -43,10 +40,10 @@ async def test_one_print_of_20_mib_in_many_lines_arrives_complete(
 
 
 async def test_one_line_of_20_mib_is_cut_and_what_is_missing_is_told(
-    kernel: Kernel, client: Client
+    shared: Kernel, client: Client
 ) -> None:
     """Lines before and after it are whole."""
-    talk = await kernel.run(f"print('before'); print('x' * {20 * MIB}); print('after')")
+    talk = await shared.run(f"print('before'); print('x' * {20 * MIB}); print('after')")
     before, line, after, rest = talk.text().split("\n")
     assert ("before", "after", "") == (before, after, rest)
     kept = LINE_BYTES - len(NOTICE)
@@ -63,16 +60,16 @@ async def test_one_line_of_20_mib_is_cut_and_what_is_missing_is_told(
     assert talk.text() == await client.text(talk.run_id)
 
 
-async def test_characters_of_many_bytes_are_never_torn(kernel: Kernel, client: Client) -> None:
-    talk = await kernel.run("for number in range(40_000): print('aé漢🙂' * 10)")
+async def test_characters_of_many_bytes_are_never_torn(shared: Kernel, client: Client) -> None:
+    talk = await shared.run("for number in range(40_000): print('aé漢🙂' * 10)")
     assert "aé漢🙂" * 10 == talk.text().splitlines()[-1]
     assert ("aé漢🙂" * 10 + "\n") * 40_000 == talk.text() == await client.text(talk.run_id)
 
 
 async def test_both_streams_arrive_complete_each_in_its_order(
-    kernel: Kernel, client: Client
+    shared: Kernel, client: Client
 ) -> None:
-    talk = await kernel.run(
+    talk = await shared.run(
         "import sys\n"
         "for number in range(5_000): print('out', number); print('err', number, file=sys.stderr)"
     )
@@ -82,26 +79,27 @@ async def test_both_streams_arrive_complete_each_in_its_order(
         assert expected == await client.text(talk.run_id, stream)
 
 
-@pytest.mark.slow
-async def test_12_000_flushed_prints_arrive_complete_when_the_reader_pauses(
-    kernel: Kernel, client: Client
+async def test_flushed_prints_arrive_complete_when_the_reader_pauses(
+    shared: Kernel, client: Client, tmp_path: Path
 ) -> None:
-    talk = await kernel.begin(
-        "for number in range(12_000): print('flushed', number, flush=True)", wait=0.1
+    """It is away from the first of them to the last."""
+    end = Gate(tmp_path)
+    talk = await shared.begin(
+        f"for number in range(3_000): print('flushed', number, flush=True)\n{end.code}", wait=0.1
     )
-    await asyncio.sleep(5)  # a reader that is away is what is tested here
+    await end.open()
     await talk.to_the_end()
-    expected = "".join(f"flushed {number}\n" for number in range(12_000))
+    expected = "".join(f"flushed {number}\n" for number in range(3_000))
     assert expected == talk.text()
     assert expected == await client.text(talk.run_id)
 
 
-async def test_nothing_is_lost_while_the_server_stands_still(
-    kernel: Kernel, server: Server, tmp_path: Path
+async def test_none_of_12_000_flushed_prints_is_lost_while_the_server_stands_still(
+    shared: Kernel, server: Server, tmp_path: Path
 ) -> None:
     """As on a machine that has no time for it: the kernel prints all before a line is read."""
     begin, end = Gate(tmp_path, "begin"), Gate(tmp_path, "end")
-    talk = await kernel.begin(
+    talk = await shared.begin(
         f"{begin.code}\n"
         "for number in range(12_000): print('flushed', number, flush=True)\n"
         f"{end.code}"

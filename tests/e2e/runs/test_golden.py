@@ -40,9 +40,26 @@ print("x" * (4 * 2**20 + 1))
 getpass.getpass("word? ")
 1 / 0
 """
+NOTEBOOK: dict[str, Any] = {
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {},
+    "cells": [
+        {
+            "cell_type": "code",
+            "id": "one",
+            "metadata": {},
+            "source": "from comm import create_comm\n"
+            "create_comm('t', comm_id='c', data={'state': {'n': 1}}, buffers=[b'ab']).close()",
+            "outputs": [],
+            "execution_count": None,
+        }
+    ],
+}
 RUNS: dict[str, Any] = {
     "query": {"code": CODE},
     "batch": {"mode": "batch", "steps": {"clean": "true", "build": "echo b", "exec": "exit 3"}},
+    "notebook": {"mode": "notebook", "notebook": NOTEBOOK},
     "death": {"code": "import os; os._exit(7)"},
 }
 
@@ -97,7 +114,7 @@ def _is_delivered(record: dict[str, Any]) -> bool:
     """No event of webhooks asks for the others."""
     if record["kind"] == "state":
         return record["state"] in {"queued", "starting", "running"}
-    return record["kind"] not in {"step", "phase_finished", "kernel"}
+    return record["kind"] not in {"step", "phase_finished", "kernel", "kernel_info"}
 
 
 def _named(text: str, names: dict[str, str]) -> str:
@@ -129,7 +146,7 @@ def _bare(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [_counted(bare) for bare in found]
 
 
-_MOVING = {"run_id", "uid", "seq", "at", "run", "traceback"}
+_MOVING = {"run_id", "uid", "seq", "at", "run", "traceback", "msg_id", "version", "language_info"}
 
 
 def _is_one_text(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -38,10 +38,10 @@ ILLEGAL = ("", "x" * 256, "x" * 10_000, "a\0b", "a\nb", "\x7f", "\x85", "\ud800"
 
 
 async def test_fifty_puts_of_one_id_at_once_execute_once(
-    kernel: Kernel, caller: Caller, tmp_path: Path
+    shared: Kernel, caller: Caller, tmp_path: Path
 ) -> None:
     counter, gate = Counter(tmp_path), Gate(tmp_path)
-    body = {"kernel": kernel.id, "code": f"{counter.code()}; {gate.code}; print('ran')"}
+    body = {"kernel": shared.id, "code": f"{counter.code()}; {gate.code}; print('ran')"}
     calls = (caller.put("one of 50", **body) for _ in range(AT_ONCE))
     answers = await asyncio.gather(*calls)
     assert [200] * (AT_ONCE - 1) + [201] == sorted(answer.status for answer in answers)
@@ -58,11 +58,11 @@ async def test_fifty_puts_of_one_id_at_once_execute_once(
 
 @pytest.mark.parametrize("state", ["queued", "running", "finished"])
 async def test_another_body_under_a_known_id_is_a_conflict_whatever_became_of_the_first(
-    kernel: Kernel, caller: Caller, tmp_path: Path, state: str
+    shared: Kernel, caller: Caller, tmp_path: Path, state: str
 ) -> None:
     counter, gate = Counter(tmp_path), Gate(tmp_path)
-    before = await kernel.begin(gate.code if state == "queued" else "pass")
-    body = {"kernel": kernel.id, "code": gate.code if state == "running" else "print('first')"}
+    before = await shared.begin(gate.code if state == "queued" else "pass")
+    body = {"kernel": shared.id, "code": gate.code if state == "running" else "print('first')"}
     first = (await caller.put(f"taken while {state}", **body)).json
     opening = await gate.held() if state != "finished" else None
     if state == "finished":
@@ -90,7 +90,7 @@ async def test_another_body_under_a_known_id_is_a_conflict_whatever_became_of_th
 
 
 async def test_an_id_is_data_and_never_a_path(
-    kernel: Kernel, caller: Caller, tmp_path_factory: pytest.TempPathFactory
+    shared: Kernel, caller: Caller, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Each run leaves whatever a run can leave: text, an artifact, a value too big to be inline."""
     code = (
@@ -100,14 +100,14 @@ async def test_an_id_is_data_and_never_a_path(
         "print('ran')"
     )
     for run_id in LEGAL:
-        run = await caller.done(runId=run_id, kernel=kernel.id, code=code)
+        run = await caller.done(runId=run_id, kernel=shared.id, code=code)
         assert (run_id, "ok") == (run["id"], run["outcome"])
         assert run_id == (await caller.records(run["uid"]))[0]["run_id"]
         assert ["kept.txt"] == [artifact["name"] for artifact in run["artifacts"]]
         if run_id not in {".", ".."}:  # no URL can carry them
             assert run["uid"] == (await caller.run(run_id))["uid"]
     for run_id in ILLEGAL:
-        refused = await caller.post(runId=run_id, kernel=kernel.id, code=code)
+        refused = await caller.post(runId=run_id, kernel=shared.id, code=code)
         assert (422, "runId") == (refused.status, refused.error["field"]), run_id
     for segment in ("a%00b", "x" * 10_000, "%0A", "%C3%28"):
         refused = await caller.call("GET", f"/api/runs/{segment}")

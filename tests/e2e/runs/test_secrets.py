@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 GUESS = f"guess-{os.urandom(8).hex()}"
 SECRET = f"secret-{os.urandom(8).hex()}"
+VALUE = f"value-{os.urandom(8).hex()}"
 PLAIN = f"plain-{os.urandom(8).hex()}"
 ENVIRONMENT = "import os; print(dict(os.environ))"
 
@@ -43,13 +44,18 @@ async def test_they_are_found_nowhere_though_everything_is_logged(tmp_path: Path
             kernel = await caller.kernel()
             webhook = {"url": receiver.url, "secret": SECRET}
             body = {"kernel": kernel.id, "labels": {"of": PLAIN}}
+            own = {"env": {"KERNEL_KEY": VALUE}, "secrets": ["KERNEL_KEY"]}
             uids = [
                 (await caller.done(code=ENVIRONMENT, webhook=webhook, **body))["uid"],
                 (await caller.done(mode="batch", steps={"exec": "env"}, **body))["uid"],
+                (await caller.done(code=ENVIRONMENT, **own))["uid"],
             ]
             await receiver.until(lambda: PLAIN.encode() in receiver.posts[-1].body)  # `completed`
             for wrong in ({**webhook, "url": f"http://{GUESS}@127.0.0.1/"}, {"secret": SECRET}):
                 assert 422 == (await caller.post(code="1", webhook=wrong, **body)).status
+            for value in (f"{VALUE}\0", f"{VALUE}\ud800", [VALUE]):
+                broken = {**own, "env": {"KERNEL_KEY": value}}
+                assert 422 == (await caller.post(code="1", **broken)).status
             for token in (TOKEN, GUESS):
                 answer = await caller.call(
                     "GET", f"/api/runs?token={token}", headers={"Authorization": ""}
@@ -68,9 +74,10 @@ async def test_they_are_found_nowhere_though_everything_is_logged(tmp_path: Path
     called = b"".join(post.body for post in receiver.posts).decode()
     for text in (logged, answered, called):
         assert PLAIN in text
-        assert [] == [word for word in (TOKEN, GUESS, SECRET) if word in text]
+        assert [] == [word for word in (TOKEN, GUESS, SECRET, VALUE) if word in text]
     assert "HOME" in answered  # an environment was printed
-    assert [] == files_with(TOKEN, data) + files_with(GUESS, data)
+    assert "'KERNEL_KEY': '***'" in answered
+    assert [] == files_with(TOKEN, data) + files_with(GUESS, data) + files_with(VALUE, data)
     assert files_with(PLAIN, data)
     # What signs has to be there after a restart, for nobody else to read.
     assert {0o600} == {path.stat().st_mode & 0o777 for path in files_with(SECRET, data)}

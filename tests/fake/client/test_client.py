@@ -263,6 +263,24 @@ async def test_a_notebook_is_run_as_a_whole(client: Caller) -> None:
     assert "a\nb\n" == await client.call("text", run.id)
 
 
+async def test_a_notebook_is_inspected_and_given_parameters(client: Caller) -> None:
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "id": "a",
+        "metadata": {"tags": ["parameters"]},
+        "outputs": [],
+        "execution_count": None,
+        "source": "a = 1",
+    }
+    document = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    expected = {"name": "a", "type": "int", "default": "1", "help": ""}
+    told = await client.call("inspect", document)
+    assert {"parameters": [expected], "inspectable": True} == told
+    run = await client.call("create", notebook=document, parameters={"a": 2}, wait=30)
+    page = await client.call("notebook", run.id)
+    assert "# Parameters\na = 2\n" == "".join(page["cells"][1]["source"])
+
+
 async def test_commands_are_run_as_a_batch(client: Caller) -> None:
     kernel = await client.call("create_kernel")
     commands = BatchCommands(build="print b", exec="print e")
@@ -276,10 +294,10 @@ async def test_a_run_is_cancelled_and_then_removed(client: Caller) -> None:
     await client.call("create", code="print a\nsleep", run_id="r", kernel=kernel.id)
     with pytest.raises(errors.RunActive):
         await client.call("delete", "r")
-    run = await client.call("cancel", "r", grace=60.0)
+    run = await client.call("cancel", "r", grace=60.0, message="enough")
     assert run.view.state in {RunState.CANCELLING, RunState.FINISHED}
     run = await client.call("follow", "r")
-    assert Outcome.CANCELLED is run.view.outcome
+    assert (Outcome.CANCELLED, "enough") == (run.view.outcome, run.view.reason.message)
     await client.call("delete", "r")
     with pytest.raises(errors.RunExpired):
         await client.call("run", "r")
@@ -319,6 +337,7 @@ async def test_artifacts_are_listed_and_downloaded(client: Caller, tmp_path: Pat
     assert (found[0].size, b"hello") == (len(content), content.rstrip())
     await client.call("download", run.id, found[1].id, target)
     assert b"world" == (await asyncio.to_thread(target.read_bytes)).rstrip()
+    assert b"world" == (await client.call("content", run.id, found[1].id)).rstrip()
     with pytest.raises(errors.ArtifactNotFound):
         await client.call("download", run.id, "nothing", target)
     assert [target] == await asyncio.to_thread(lambda: list(tmp_path.glob("*got*")))

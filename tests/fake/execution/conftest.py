@@ -37,6 +37,7 @@ from kernel_gateway.service import (
 )
 from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
+from tests.shared.databases import with_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -258,7 +259,8 @@ def engine_settings(tmp_path: Path) -> EngineSettings:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await Store.open(StoreSettings(folder=tmp_path / "store"))
+    folder = await asyncio.to_thread(with_database, tmp_path / "store")
+    store = await Store.open(StoreSettings(folder=folder))
     yield store
     await store.close()
 

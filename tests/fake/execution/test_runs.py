@@ -351,6 +351,42 @@ async def test_the_last_reader_that_leaves_ends_a_run_that_asked_for_it(bench: B
     await bench.service.reader_left(ME, "r")
 
 
+async def test_a_run_that_nobody_reads_for_too_long_ends(bench: Bench) -> None:
+    await bench.submit("sleep", run_id="r", unread_s=60.0)
+    await bench.until_state("r", "running")
+    bench.clock.advance(59.0)
+    await bench.service.log(ME, "r")
+    bench.clock.advance(59.0)
+    assert "running" == (await bench.service.run(ME, "r")).view.state  # it was read meanwhile
+    bench.clock.advance(1.0)
+    reason = (await bench.over("r")).view.reason
+    assert reason is not None
+    assert ("cancelled", "nobody has read its log for 60 s") == (reason.code, reason.message)
+
+
+async def test_who_waits_for_the_next_record_is_a_reader_all_the_time(bench: Bench) -> None:
+    await bench.submit("sleep", run_id="r", unread_s=60.0)
+    await bench.until_state("r", "running")
+    (live,) = bench.service._live.values()
+    await bench.until_told("r", "StepChanged")
+    waiting = asyncio.create_task(bench.service.log(ME, "r", after=live.told, wait_s=300.0))
+    await bench.until(lambda: live.readers)
+    bench.clock.advance(200.0)
+    assert "running" == (await bench.service.run(ME, "r")).view.state
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    bench.clock.advance(60.0)
+    assert "cancelled" == (await bench.over("r")).view.outcome
+
+
+async def test_a_run_that_is_over_needs_no_reader(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", unread_s=60.0)
+    await bench.over("r")
+    bench.clock.advance(60.0)
+    assert "ok" == (await bench.service.run(ME, "r")).view.outcome
+
+
 # -- its kernel ------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,10 @@ from kernel_gateway.execution.local import LocalService
 from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.kernels.fake import FakeBehaviour, FakeKernel, FakeLauncher
 from kernel_gateway.notebook.document import read
-from kernel_gateway.notebook.runner import NotebookJob, NotebookRunner, Stop
+from kernel_gateway.notebook.engine import LocalEngine
+from kernel_gateway.notebook.job import NotebookJob
+from kernel_gateway.notebook.papermill.banner import is_banner
+from kernel_gateway.notebook.runner import NotebookRunner, Stop
 from kernel_gateway.notebook.saving import Pace
 from kernel_gateway.service import KernelSpecsView, KernelSpecView, LogPage, Owner
 from kernel_gateway.store.settings import StoreSettings
@@ -83,13 +86,17 @@ class Shelf:
         found: dict[str, Any] = self.last["metadata"]["kernel_gateway"]["run"]
         return found
 
-    def states(self, save: int = -1) -> list[str]:
+    def cells(self, save: int = -1) -> list[dict[str, Any]]:
+        """Without the banner of an error."""
         cells = self.saves[save]["cells"]
-        return [cell["metadata"]["kernel_gateway"]["state"] for cell in cells]
+        return [cell for cell in cells if not is_banner(cell)]
+
+    def states(self, save: int = -1) -> list[str]:
+        return [cell["metadata"]["kernel_gateway"]["state"] for cell in self.cells(save)]
 
     def texts(self, cell: int, save: int = -1) -> list[str]:
         """Of each output what a reader sees first."""
-        outputs = self.saves[save]["cells"][cell]["outputs"]
+        outputs = self.cells(save)[cell]["outputs"]
         return ["".join(_shown(output)) for output in outputs]
 
 
@@ -129,14 +136,15 @@ class Bench:
             "cells": [cell if isinstance(cell, dict) else code(cell) for cell in cells],
         }
         source = read(json.dumps(notebook).encode())
+        answers = job.pop("answers", None)
         values = {"version": "1.2.3", "quiet_s": 0.0, **job}
         self.runner = NotebookRunner(
-            self.service,
-            ME,
+            LocalEngine(self.service, ME),
             NotebookJob(source=source, **values),
             self.shelf,
             self._tell,
             pace=Pace(least_between_s=0.0),
+            answers=answers,
         )
         return self.runner
 

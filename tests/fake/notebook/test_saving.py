@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kernel_gateway.notebook.saving import FileSink, StreamSink
+from kernel_gateway.notebook.saving import CopySink, FileSink, LastSink, StreamSink
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,3 +88,28 @@ def test_a_stream_gets_the_last_save_only() -> None:
     assert stream.getvalue() == b""
     sink.close()
     assert stream.getvalue() == b"second"
+
+
+def test_who_wants_one_save_gets_the_last_one_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "out.ipynb"
+    sink = LastSink(FileSink(path))
+    sink.save(b"first")
+    sink.save(b"second")
+    assert not path.exists()
+    sink.close()
+    assert path.read_bytes() == b"second"
+
+
+def test_a_run_that_saves_nothing_writes_nothing(tmp_path: Path) -> None:
+    LastSink(FileSink(tmp_path / "out.ipynb")).close()
+    assert [] == os.listdir(tmp_path)
+
+
+def test_a_copy_is_kept_of_what_is_written_and_of_what_is_not() -> None:
+    stream = io.BytesIO()
+    for sink in (CopySink(StreamSink(stream)), CopySink(None)):
+        sink.save(b"first")
+        sink.save(b"second")
+        sink.close()
+        assert b"second" == sink.last
+    assert b"second" == stream.getvalue()

@@ -22,6 +22,7 @@ from kernel_gateway.web.render import record_json
 from kernel_gateway.web.server import Server
 from kernel_gateway.web.settings import WebSettings
 from tests.fake.web.described import faults
+from tests.shared.databases import with_database
 from tests.shared.http import Response
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ async def running_gateway(
 ) -> AsyncIterator[Gateway]:
     """`limits`: of the engine."""
     settings = settings or WebSettings(token=TOKEN, port=0)
-    store = await Store.open(StoreSettings(folder=folder))
+    store = await Store.open(StoreSettings(folder=await asyncio.to_thread(with_database, folder)))
     launcher = launcher or FakeLauncher()
     engine = EngineSettings(
         sessions_dir=folder / "sessions", artifacts_dir=folder / "artifacts", **limits

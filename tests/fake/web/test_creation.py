@@ -9,15 +9,16 @@ import pytest
 
 from kernel_gateway.kernels.fake import FakeLauncher
 from kernel_gateway.service import Webhook
+from kernel_gateway.web.settings import WebSettings
 from kernel_gateway.webhooks.sender import Answer
-from tests.fake.web.gateway import Gateway, running_gateway
+from tests.fake.web.gateway import TOKEN, Gateway, running_gateway
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 QUERY = {"mode": "query", "code": "print a"}
-NOTEBOOK = {
+NOTEBOOK: dict[str, Any] = {
     "nbformat": 4,
     "nbformat_minor": 5,
     "metadata": {},
@@ -260,3 +261,65 @@ async def test_where_none_is_called_a_webhook_is_422(gateway: Gateway) -> None:
     assert "secret" not in repr(Webhook(url="u", secret="hidden"))
     answer = await gateway.post("/api/runs", {**QUERY, "webhook": {"url": "https://a.example"}})
     assert (422, ["webhook"]) == (answer.status, list(answer.error["fields"]))
+
+
+# -- a kernel of its own ---------------------------------------------------------------------------
+
+
+async def test_a_run_has_the_files_and_variables_that_it_brings(tmp_path: Path) -> None:
+    async with running_gateway(
+        tmp_path, WebSettings(token=TOKEN, port=0, allowed_env=("PROJECT",))
+    ) as gateway:
+        body = {
+            **QUERY,
+            "code": "print a\nsleep",
+            "files": {"data/a.csv": "MSwy", "empty": ""},
+            "env": {"PROJECT": "moon", "KERNEL_KEY": "s3cret"},
+            "secrets": ["KERNEL_KEY"],
+        }
+        run = (await gateway.put("/api/runs/r", body)).json
+        await gateway.get(f"/api/runs/r/records?after={run['log']['next']}&wait=30")
+        request = gateway.kernel.request
+        assert request.cwd is not None
+        assert ("moon", "s3cret") == (request.env["PROJECT"], request.env["KERNEL_KEY"])
+        assert (b"1,2", b"") == (
+            (request.cwd / "data/a.csv").read_bytes(),
+            (request.cwd / "empty").read_bytes(),
+        )
+        assert 200 == (await gateway.put("/api/runs/r", body)).status
+        other = {**body, "files": {"data/a.csv": "MSwz", "empty": ""}}
+        assert "run_id_conflict" == (await gateway.put("/api/runs/r", other)).error["code"]
+        (request.cwd / "made").write_bytes(b"new")
+        gateway.kernel.release()
+        await gateway.get("/api/runs/r/records?after=99&wait=30")
+        (artifact,) = (await gateway.get("/api/runs/r/artifacts")).json["items"]
+        assert ("made", "work") == (artifact["name"], artifact["kind"])
+
+
+async def test_files_that_are_not_in_base64_are_told_by_their_names(gateway: Gateway) -> None:
+    body = {**QUERY, "files": {"a/b.txt": "no!", "c": "abc", "d": "YQ=="}}
+    fault = (await gateway.post("/api/runs", body)).error
+    assert {"files.a/b.txt", "files.c"} == set(fault["fields"])
+    assert [] == gateway.launcher.kernels
+
+
+async def test_a_log_is_sealed_when_its_kernel_can_say_no_more(gateway: Gateway) -> None:
+    notebook = {**NOTEBOOK, "cells": [{**NOTEBOOK["cells"][1], "source": "print 1"}]}
+    body = {"mode": "notebook", "notebook": notebook, "options": {"quiet": 0.1}}
+    await gateway.put("/api/runs/r", body, headers=prefer("wait=30"))
+    page = (await gateway.get("/api/runs/r/records")).json
+    assert page["finished"]
+    last = (await gateway.get(f"/api/runs/r/records?after={page['next']}&wait=30")).json
+    assert ([], True, True) == (last["items"], last["finished"], last["sealed"])
+    shared = await gateway.new_kernel()
+    await gateway.run("print a", kernel=shared, runId="s")
+    assert (await gateway.get("/api/runs/s/records")).json["sealed"]
+
+
+async def test_a_cancel_may_say_why(gateway: Gateway) -> None:
+    await gateway.put("/api/runs/r", {**QUERY, "code": "sleep"})
+    await gateway.post("/api/runs/r/cancel", {"message": "ada has seen enough"})
+    await gateway.get("/api/runs/r/records?after=99&wait=30")
+    reason = (await gateway.get("/api/runs/r")).json["reason"]
+    assert ("cancelled", "ada has seen enough") == (reason["code"], reason["message"])
+    assert 422 == (await gateway.post("/api/runs/r/cancel", {"message": ""})).status

@@ -1,4 +1,7 @@
-"""Who is let in, and what every route says when it cannot do what it was asked."""
+"""Who is let in, and what every route says when it cannot do what it was asked.
+
+None of this changes anything: the routes of a test share its gateway, each as a subtest.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +76,8 @@ THERE = {
     "/readyz",
 }
 
+OTHER_HOSTS = ("evil.example", "localhost.evil.example", "evil.example:8888", "10.0.0.1", "")
+
 CHANGING = [(verb, path) for verb, path in ALL if verb != "GET" and path != "/"]
 
 
@@ -90,7 +95,6 @@ def check_shape(path: str, answer: Any) -> None:
     assert TOKEN.encode() not in answer.body
 
 
-@pytest.mark.parametrize(("verb", "path"), ALL)
 @pytest.mark.parametrize(
     "headers",
     [
@@ -106,23 +110,26 @@ def check_shape(path: str, answer: Any) -> None:
     ],
 )
 async def test_every_route_wants_a_token(
-    gateway: Gateway, verb: str, path: str, headers: dict[str, str]
+    gateway: Gateway, subtests: pytest.Subtests, headers: dict[str, str]
 ) -> None:
-    answer = await gateway.call(verb, path, token=None, headers=headers)
-    assert answer.status == 401
-    assert answer.error["code"] == "unauthorized"
-    check_shape(path, answer)
-    by_query = await gateway.call(verb, f"{path}?token=", token=None, headers=headers)
-    assert by_query.status == 401
+    for verb, path in ALL:
+        with subtests.test(verb=verb, path=path):
+            answer = await gateway.call(verb, path, token=None, headers=headers)
+            assert answer.status == 401
+            assert answer.error["code"] == "unauthorized"
+            check_shape(path, answer)
+            by_query = await gateway.call(verb, f"{path}?token=", token=None, headers=headers)
+            assert by_query.status == 401
 
 
-@pytest.mark.parametrize(("verb", "path"), ALL)
-async def test_another_host_name_is_refused(gateway: Gateway, verb: str, path: str) -> None:
-    for host in ("evil.example", "localhost.evil.example", "evil.example:8888", "10.0.0.1", ""):
-        answer = await gateway.call(verb, path, headers={"Host": host})
-        assert answer.status == 403, host
-        assert answer.error["code"] == "host_refused"
-        check_shape(path, answer)
+async def test_another_host_name_is_refused(gateway: Gateway, subtests: pytest.Subtests) -> None:
+    for verb, path in ALL:
+        with subtests.test(verb=verb, path=path):
+            for host in OTHER_HOSTS:
+                answer = await gateway.call(verb, path, headers={"Host": host})
+                assert answer.status == 403, host
+                assert answer.error["code"] == "host_refused"
+                check_shape(path, answer)
 
 
 async def test_loopback_names_are_served_at_any_port(gateway: Gateway) -> None:
@@ -137,35 +144,34 @@ async def test_names_that_the_deployer_allows_are_served(tmp_path: Path) -> None
         assert (await gateway.get("/api", headers={"Host": "bad.example"})).status == 403
 
 
-@pytest.mark.parametrize(("verb", "path"), CHANGING)
 async def test_no_page_of_another_site_can_change_anything(
-    gateway: Gateway, verb: str, path: str
+    gateway: Gateway, subtests: pytest.Subtests
 ) -> None:
-    query = f"{path}?token=s3cret-t%C3%B6k%C3%A9n"
-    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
-        answer = await gateway.call(
-            verb,
-            query,
-            body=b"{}",
-            token=None,
-            headers={"Content-Type": kind},
-        )
-        assert (answer.status, answer.error["code"]) == (415, "json_needed")
-        assert "Authorization" in answer.error["message"]
-    assert gateway.launcher.kernels == []
+    for verb, path in CHANGING:
+        with subtests.test(verb=verb, path=path):
+            query = f"{path}?token=s3cret-t%C3%B6k%C3%A9n"
+            for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+                headers = {"Content-Type": kind}
+                answer = await gateway.call(verb, query, body=b"{}", token=None, headers=headers)
+                assert (answer.status, answer.error["code"]) == (415, "json_needed")
+                assert "Authorization" in answer.error["message"]
+            assert gateway.launcher.kernels == []
 
 
-@pytest.mark.parametrize(("verb", "path"), CHANGING)
 async def test_a_page_that_says_it_is_of_another_origin_can_change_nothing(
-    gateway: Gateway, verb: str, path: str
+    gateway: Gateway, subtests: pytest.Subtests
 ) -> None:
     from_there = {**JSON, "Origin": "https://evil.example"}
-    query = f"{path}?token=s3cret-t%C3%B6k%C3%A9n"
-    for target, token in ((path, TOKEN), (query, None)):
-        answer = await gateway.call(verb, target, body=b"{}", token=token, headers=from_there)
-        assert (answer.status, answer.error["code"]) == (403, "origin_refused")
-        check_shape(path, answer)
-    assert gateway.launcher.kernels == []
+    for verb, path in CHANGING:
+        with subtests.test(verb=verb, path=path):
+            query = f"{path}?token=s3cret-t%C3%B6k%C3%A9n"
+            for target, token in ((path, TOKEN), (query, None)):
+                answer = await gateway.call(
+                    verb, target, body=b"{}", token=token, headers=from_there
+                )
+                assert (answer.status, answer.error["code"]) == (403, "origin_refused")
+                check_shape(path, answer)
+            assert gateway.launcher.kernels == []
 
 
 async def test_a_token_in_the_query_opens_with_a_json_type(gateway: Gateway) -> None:
@@ -179,43 +185,48 @@ async def test_a_token_in_the_query_opens_with_a_json_type(gateway: Gateway) -> 
     assert answer.status == 201
 
 
-@pytest.mark.parametrize(("verb", "path"), [*ALL, ("PATCH", "/api"), ("PUT", "/api/kernels")])
-async def test_no_answer_is_a_page_or_shared(gateway: Gateway, verb: str, path: str) -> None:
-    answer = await gateway.call(verb, path, headers={"Origin": "https://evil.example"})
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
-    assert answer.headers["Referrer-Policy"] == "no-referrer"
-    assert not [name for name in answer.headers if name.startswith("Access-Control-")]
-    assert "Set-Cookie" not in answer.headers
-    assert "Location" not in answer.headers or answer.status == 201
+async def test_no_answer_is_a_page_or_shared(gateway: Gateway, subtests: pytest.Subtests) -> None:
+    for verb, path in (*ALL, ("PATCH", "/api"), ("PUT", "/api/kernels")):
+        with subtests.test(verb=verb, path=path):
+            answer = await gateway.call(verb, path, headers={"Origin": "https://evil.example"})
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+            assert answer.headers["Referrer-Policy"] == "no-referrer"
+            assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+            assert "Set-Cookie" not in answer.headers
+            assert "Location" not in answer.headers or answer.status == 201
 
 
-@pytest.mark.parametrize(("verb", "path"), ALL)
-async def test_what_does_not_exist_is_told_in_json(gateway: Gateway, verb: str, path: str) -> None:
-    body = {"POST": b"{}", "PUT": b'{"expression": null}'}.get(verb)
-    answer = await gateway.call(verb, path, body=body, headers=JSON)
-    if answer.status >= 400:
-        check_shape(path, answer)
-    there = path in THERE and (verb, path) != ("POST", "/api/runs")
-    expected = {200, 201} if there else {404, 422}
-    assert answer.status in expected
-
-
-@pytest.mark.parametrize(("verb", "path"), ALL)
-async def test_a_wrong_verb_is_405_and_told_the_right_one(
-    gateway: Gateway, verb: str, path: str
+async def test_what_does_not_exist_is_told_in_json(
+    gateway: Gateway, subtests: pytest.Subtests
 ) -> None:
-    if path in ("/no/such/route", "/", "/kernelspecs/none") or "/sub" in path:
-        return
-    for wrong in ("PUT", "PATCH", "OPTIONS", "HEAD", "TRACE", "PREPARE"):
-        if (wrong, path) in ALL:
+    for verb, path in ALL:
+        with subtests.test(verb=verb, path=path):
+            body = {"POST": b"{}", "PUT": b'{"expression": null}'}.get(verb)
+            answer = await gateway.call(verb, path, body=body, headers=JSON)
+            if answer.status >= 400:
+                check_shape(path, answer)
+            there = path in THERE and (verb, path) != ("POST", "/api/runs")
+            expected = {200, 201} if there else {404, 422}
+            assert answer.status in expected
+
+
+async def test_a_wrong_verb_is_405_and_told_the_right_one(
+    gateway: Gateway, subtests: pytest.Subtests
+) -> None:
+    for verb, path in ALL:
+        if path in ("/no/such/route", "/", "/kernelspecs/none") or "/sub" in path:
             continue
-        answer = await gateway.call(wrong, path)
-        assert answer.status == 405, wrong
-        if wrong == "PATCH":
-            assert verb in answer.headers["Allow"].split(", ")
-            assert answer.error["code"] == "method_not_allowed"
-            check_shape(path, answer)
+        with subtests.test(verb=verb, path=path):
+            for wrong in ("PUT", "PATCH", "OPTIONS", "HEAD", "TRACE", "PREPARE"):
+                if (wrong, path) in ALL:
+                    continue
+                answer = await gateway.call(wrong, path)
+                assert answer.status == 405, wrong
+                if wrong == "PATCH":
+                    assert verb in answer.headers["Allow"].split(", ")
+                    assert answer.error["code"] == "method_not_allowed"
+                    check_shape(path, answer)
 
 
 BAD_BODIES = [
@@ -235,22 +246,24 @@ BAD_BODIES = [
 ]
 
 
-@pytest.mark.parametrize(("verb", "path"), WITH_BODY)
 @pytest.mark.parametrize("body", BAD_BODIES, ids=lambda body: repr(body[:12]))
 async def test_what_is_no_json_object_is_400(
-    gateway: Gateway, verb: str, path: str, body: bytes
+    gateway: Gateway, subtests: pytest.Subtests, body: bytes
 ) -> None:
-    answer = await gateway.call(verb, path, body=body, headers=JSON)
-    assert (answer.status, answer.error["code"]) == (400, "bad_json")
-    check_shape(path, answer)
+    for verb, path in WITH_BODY:
+        with subtests.test(verb=verb, path=path):
+            answer = await gateway.call(verb, path, body=body, headers=JSON)
+            assert (answer.status, answer.error["code"]) == (400, "bad_json")
+            check_shape(path, answer)
 
 
-@pytest.mark.parametrize(("verb", "path"), [one for one in WITH_BODY if one in OURS])
-async def test_routes_of_runs_want_a_json_type(gateway: Gateway, verb: str, path: str) -> None:
-    for kind in ("application/x-www-form-urlencoded", "text/plain", ""):
-        answer = await gateway.call(verb, path, body=b"{}", headers={"Content-Type": kind})
-        assert (answer.status, answer.error["code"]) == (415, "json_needed")
-        assert "-H 'Content-Type: application/json'" in answer.error["message"]
+async def test_routes_of_runs_want_a_json_type(gateway: Gateway, subtests: pytest.Subtests) -> None:
+    for verb, path in (one for one in WITH_BODY if one in OURS):
+        with subtests.test(verb=verb, path=path):
+            for kind in ("application/x-www-form-urlencoded", "text/plain", ""):
+                answer = await gateway.call(verb, path, body=b"{}", headers={"Content-Type": kind})
+                assert (answer.status, answer.error["code"]) == (415, "json_needed")
+                assert "-H 'Content-Type: application/json'" in answer.error["message"]
 
 
 @pytest.mark.parametrize("segment", ["%ff", "%ed%a0%80", "%00", "a%0ab", "x" * 256])

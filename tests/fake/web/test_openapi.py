@@ -77,6 +77,7 @@ CASES: Mapping[str, list[Call]] = {
         Call(201, value={**QUERY, "labels": {"a": "b"}, "context": {"c": "d"}, "timeout": 60}),
         Call(201, value={"mode": "batch", "steps": {"exec": "print x"}, "kernel": "KERNEL"}),
         Call(201, value={"mode": "notebook", "notebook": NOTEBOOK, "kernel": "KERNEL"}),
+        Call(201, value={"mode": "notebook", "notebook": NOTEBOOK, "parameters": {"a": 1}}),
         Call(201, value=QUERY, headers={"Prefer": "wait=0"}),
         Call(201, value={**QUERY, "webhook": HOOK}),
         Call(400, body=b"{", headers=JSON),
@@ -126,6 +127,10 @@ CASES: Mapping[str, list[Call]] = {
         Call(416, {"run_id": DONE, "artifact_id": "ARTIFACT"}, headers={"Range": "bytes=999-"}),
     ],
     "getNotebook": [run(200, DONE), run(404, "none")],
+    "inspectNotebook": [
+        Call(200, value={"notebook": NOTEBOOK}),
+        Call(422, value={"notebook": {}}),
+    ],
     "giveInput": [
         run(200, ASKS, {"value": "Ada", "prompt_id": 1}),
         run(409, ASKS, {"value": "Ada", "prompt_id": 7}),

@@ -185,7 +185,24 @@ async def all_gone(pids: Iterable[int]) -> None:
             gone = asyncio.Event()
             loop.add_reader(pidfd, gone.set)
             stack.callback(loop.remove_reader, pidfd)
-            await asyncio.wait_for(gone.wait(), HANG_LIMIT_S)
+            try:
+                await asyncio.wait_for(gone.wait(), HANG_LIMIT_S)
+            except TimeoutError:
+                raise AssertionError(f"it has not ended: {_described(pid)}") from None
+
+
+def _described(pid: int) -> str:
+    """What there is to know of a process that should be gone."""
+    process = Path(f"/proc/{pid}")
+    try:
+        command = process.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode()
+        stat = process.joinpath("stat").read_text()
+        status = process.joinpath("status").read_text()
+        where = process.joinpath("wchan").read_text()
+    except OSError as fault:
+        return f"{pid} ({fault})"
+    signals = [line for line in status.splitlines() if line.startswith(("Sig", "Shd", "State"))]
+    return f"{command!r} {stat!r} {signals} waits in {where}"
 
 
 def compiled(folder: Path, source: str) -> str:

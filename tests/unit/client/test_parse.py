@@ -34,12 +34,23 @@ BODIES: list[records.Body] = [
     records.Updated(display_id="d", data={}, metadata={}),
     records.Cleared(wait=True),
     records.ErrorRaised(ename="E", evalue="v", traceback=("a", "b")),
+    records.Comm(
+        what="open",
+        comm_id="c",
+        target_name="jupyter.widget",
+        data={"state": {}, "buffer_paths": [["a"], ["b"]]},
+        buffers=("", "AAE="),
+        spilled={"/buffers/0": SPILLED},
+    ),
     records.Metric(name="a.b", value=[1], mode="append"),
     records.ArtifactAdded(artifact=ARTIFACT, late=True),
     records.InputAsked(prompt_id=1, prompt="?", password=False),
     records.InputAnswered(prompt_id=1),
     records.PhaseFinished(phase="build", exit_code=0),
     records.KernelEvent(what="died"),
+    records.KernelIntroduced(
+        name="python3", implementation="ipython", version="9", language_info={"name": "python"}
+    ),
     records.Dropped(why="log_limit", bytes=3),
     records.Completed(outcome="ok", reason=Reason(code="done"), exit_code=0),
 ]
@@ -92,9 +103,11 @@ def test_what_is_no_record_is_unexpected(raw: Any) -> None:
 
 
 def test_a_page_has_its_records_and_where_the_next_begins() -> None:
-    raw = {"items": [record_json(1, "clear", wait=False)], "next": 1, "finished": True}
+    items = [record_json(1, "clear", wait=False)]
+    raw = {"items": items, "next": 1, "finished": True, "sealed": False}
     page = parse.record_page(raw)
-    assert (1, True, 1) == (page.next, page.finished, len(page.records))
+    assert (1, True, False, 1) == (page.next, page.finished, page.sealed, len(page.records))
+    assert parse.record_page({**raw, "sealed": True}).sealed
 
 
 def test_a_run_that_has_begun_is_read() -> None:

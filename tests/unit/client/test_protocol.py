@@ -61,6 +61,9 @@ def test_all_that_can_be_said_of_a_run_is_in_its_body() -> None:
             url="https://h", secret="s", events=(WebhookEvent.LOGS,), trace=(("traceparent", "x"),)
         ),
         cancel_on_disconnect=True,
+        files={"a/b": "YQ=="},
+        env={"E": "1", "KEY": "k"},
+        secrets=("KEY",),
         wait=10,
     )
     assert {
@@ -75,9 +78,17 @@ def test_all_that_can_be_said_of_a_run_is_in_its_body() -> None:
         "timeout": 2.0,
         "webhook": {"url": "https://h", "events": ["logs"], "secret": "s"},
         "cancel_on_disconnect": True,
+        "files": {"a/b": "YQ=="},
+        "env": {"E": "1", "KEY": "k"},
+        "secrets": ["KEY"],
     } == body(call)
     assert {("Prefer", "wait=10"), ("traceparent", "x")} <= set(call.headers)
     assert 10 == call.wait_s
+
+
+def test_a_working_folder_of_its_own_may_be_empty() -> None:
+    assert {} == body(protocol.create(code="1", files={}))["files"]
+    assert "files" not in body(protocol.create(code="1"))
 
 
 def test_a_webhook_without_a_secret_sends_none() -> None:
@@ -89,6 +100,8 @@ def test_commands_make_a_batch_and_a_notebook_a_notebook_run() -> None:
     assert {"mode": "batch", "options": {"grace": 1, "build": "make", "exec": "./a"}} == body(batch)
     notebook = protocol.create(notebook={"cells": []})
     assert {"mode": "notebook", "notebook": {"cells": []}} == body(notebook)
+    given = protocol.create(notebook={"cells": []}, parameters={"a": [1]})
+    assert {**body(notebook), "parameters": {"a": [1]}} == body(given)
 
 
 @pytest.mark.parametrize("work", [{}, {"code": "1", "notebook": {}}])
@@ -102,8 +115,11 @@ def test_a_run_is_on_a_kernel_that_is_there_or_on_one_of_its_own() -> None:
         protocol.create(code="1", kernel="k", kernel_name="ir")
 
 
-def test_code_and_input_are_in_no_repr() -> None:
-    calls = [protocol.create(code="secret"), protocol.give_input("r", "secret")]
+def test_code_input_and_variables_are_in_no_repr() -> None:
+    calls = [
+        protocol.create(code="secret", env={"A": "secret"}, files={"f": "secret"}),
+        protocol.give_input("r", "secret"),
+    ]
     assert "secret" not in repr(calls)
 
 

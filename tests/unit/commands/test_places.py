@@ -27,6 +27,7 @@ def place(name: str, **more: Any) -> str:
 @pytest.mark.parametrize("name", ["plot.png", "sub/folder/plot.png", "ünï cödé", ".hidden", "..."])
 def test_a_plain_path_is_kept(name: str) -> None:
     assert name == place(name)
+    assert name == place(name, kind=ArtifactKind.WORK)
 
 
 @pytest.mark.parametrize(

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import io
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kernel_gateway.commands.progress import Progress, Screen, summary
+from kernel_gateway.commands.progress import Part, Progress, Screen
+from kernel_gateway.notebook.batch import Retried
 from kernel_gateway.notebook.choice import Choice
 from kernel_gateway.notebook.runner import (
     KernelChosen,
     NotebookResult,
     NotSaved,
-    StillPrinting,
 )
 from kernel_gateway.runs import records
 from kernel_gateway.runs.records import Reason, Record, Seq
-from kernel_gateway.runs.view import Outcome, StepOutcome, StepView
+from kernel_gateway.runs.view import Outcome
 from kernel_gateway.service import KernelSpecView
+from tests.unit.commands.done import done
 
 if TYPE_CHECKING:
+    from kernel_gateway.notebook.batch import BatchEvent
     from kernel_gateway.runs.records import Body
 
 SPEC = KernelSpecView(name="python3", display_name="Python", language="python")
 ERROR = records.ErrorRaised(ename="E", evalue="v", traceback=("\x1b[31mline 1\x1b[0m", "line 2"))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def notebook(*codes: str) -> dict[str, Any]:
+    return {"cells": [{"cell_type": "code", "source": code} for code in codes]}
 
 
 class Watched:
@@ -35,6 +46,10 @@ class Watched:
         self._stream = io.StringIO()
         self._numbers = count(1)
         self.progress = Progress(Screen(self._stream, len(codes)), codes, log_output=log_output)
+
+    def tell(self, event: BatchEvent) -> Watched:
+        self.progress.tell(event)
+        return self
 
     def hear(self, body: Body, step: int | None = 0, at: float = 0.0) -> Watched:
         self.progress.tell(Record(seq=Seq(next(self._numbers)), at=at, step=step, body=body))
@@ -118,20 +133,20 @@ def test_a_line_of_ours_does_not_join_unfinished_text() -> None:
 
 def test_only_a_fallback_is_said_of_the_kernel() -> None:
     watched = Watched("a")
-    watched.progress.tell(KernelChosen(Choice(spec=SPEC)))
+    watched.progress.tell(KernelChosen(Choice(spec=SPEC), notebook("a")))
     assert watched.lines == []
-    assert watched.progress.begun
-    watched.progress.tell(KernelChosen(Choice(spec=SPEC, fallback="Another is used.")))
+    chosen = Choice(spec=SPEC, fallback="Another is used.")
+    watched.progress.tell(KernelChosen(chosen, notebook("a")))
     assert watched.lines == ["Another is used."]
 
 
 def test_trouble_is_said() -> None:
     watched = Watched("a")
     watched.progress.tell(NotSaved("No space."))
-    watched.progress.tell(StillPrinting(10.0))
+    watched.hear(records.Dropped(why="still_printing"), step=None)
     assert watched.lines == [
         "The output cannot be written, it is tried again: No space.",
-        "Threads still print after 10 s, they are ended.",
+        "Threads go on printing after the end; they are ended.",
     ]
 
 
@@ -144,42 +159,87 @@ def test_a_stream_that_is_gone_stops_nothing() -> None:
     screen.close()
 
 
-def result(outcome: Outcome, reason: Reason, *states: str) -> NotebookResult:
-    steps = tuple(
-        StepView(index=index, name="", state=StepOutcome(state))
-        for index, state in enumerate(states)
+def test_a_cell_of_parameters_that_is_put_in_is_counted() -> None:
+    watched = Watched("a").tell(KernelChosen(Choice(spec=SPEC), notebook("x = 1", "a")))
+    assert ["[1/2] skipped  x = 1"] == watched.step("skipped").lines
+
+
+def test_another_attempt_is_announced_and_begins_anew() -> None:
+    chosen = KernelChosen(Choice(spec=SPEC, fallback="Another is used."), notebook("a"))
+    failed = NotebookResult(
+        outcome=Outcome.LOST, reason=Reason(code="kernel_died", message="It died."), steps=()
     )
-    return NotebookResult(outcome=outcome, reason=reason, steps=steps)
+    watched = Watched("a").tell(chosen).hear(ERROR).step("running").step("died", at=1.0)
+    watched.tell(Retried(attempt=2, failed=failed)).tell(chosen).step("error", at=5.0)
+    assert [
+        "Another is used.",
+        "[1/1] died 1.0 s  a",
+        "lost: It died. Attempt 2 begins.",
+        "[1/1] error  a",
+    ] == watched.lines
 
 
-@pytest.mark.parametrize(
-    ("ended", "line"),
-    [
-        (
-            result(Outcome.OK, Reason(code="done"), "ok"),
-            "ok: 1 cell in 1.2 s -> o",
-        ),
-        (
-            result(Outcome.OK, Reason(code="done"), "ok", "skipped", "ok"),
-            "ok: 3 cells (2 ok, 1 skipped) in 1.2 s -> o",
-        ),
-        (
-            result(Outcome.ERROR, Reason(code="exception", message="E: v\nw"), "ok", "error"),
-            "error: cell 2: E: v w. 2 cells (1 ok, 1 error) in 1.2 s -> o",
-        ),
-        (
-            result(Outcome.LOST, Reason(code="kernel_start_failed"), "not-run"),
-            "lost: kernel_start_failed. 1 cell (1 not-run) in 1.2 s -> o",
-        ),
-        (
-            result(
-                Outcome.CANCELLED,
-                Reason(code="cancelled", message="stopped", worked="kill"),
-                "cancelled",
-            ),
-            "cancelled: cell 1: stopped, the kernel was killed. 1 cell (1 cancelled) in 1.2 s -> o",
-        ),
-    ],
-)
-def test_the_summary_is_one_line(ended: NotebookResult, line: str) -> None:
-    assert summary(ended, 1.23, "o") == line
+# -- several runs on one screen --------------------------------------------------------------------
+
+
+def test_what_is_said_meanwhile_comes_above_the_question() -> None:
+    shown = io.StringIO()
+    screen = Screen(shown, 1)
+    screen.text("begun")
+    with screen.asking("Name? ") as show:
+        show()
+        screen.line("another run")
+        screen.text("half")
+        screen.current("words")
+        screen.tick()
+    screen.text(" a line\n")
+    assert "begunName? \nanother run\nName? half a line\n" == shown.getvalue()
+
+
+def test_the_line_that_moves_stands_aside_for_a_question() -> None:
+    shown = Terminal()
+    screen = Screen(shown, 2)
+    screen.text("begun: ")
+    with screen.asking("Name? ") as show:
+        before = shown.getvalue()
+        show()
+        screen.line("another run")
+        screen.current("words")
+        screen.advance(1)
+        screen.tick()
+    asked, _, after = shown.getvalue().removeprefix(before).partition("another run\nName? ")
+    screen.close()
+    assert "begun: Name? \n" == asked
+    assert "1/2 cells" in after
+    assert "words" in after
+
+
+def test_each_line_says_whose_it_is() -> None:
+    stream = io.StringIO()
+    part = Part(Screen(stream, 1), "a\x1b.ipynb")
+    part.line("one")
+    part.line("two\nlines\n")
+    assert "a\\x1b.ipynb: one\na\\x1b.ipynb:\ntwo\nlines\n" == stream.getvalue()
+
+
+def test_text_without_an_end_does_not_run_into_that_of_another() -> None:
+    stream = io.StringIO()
+    screen = Screen(stream, 2)
+    one, other = Part(screen, "a"), Part(screen, "b")
+    one.text("no ")
+    other.text("first\nsecond\n")
+    one.text("end\nno")
+    other.line("ok")
+    one.flush()
+    one.flush()
+    assert "b: first\nb: second\na: no end\nb: ok\na: no\n" == stream.getvalue()
+
+
+def test_what_was_printed_last_is_shown_at_the_end() -> None:
+    stream = io.StringIO()
+    progress = Progress(Part(Screen(stream, 1), "a"), ["a"], log_output=True)
+    progress.tell(
+        Record(seq=Seq(1), at=0.0, step=0, body=records.LogText(stream="stdout", text="no end"))
+    )
+    progress.tell(done("a", None))
+    assert "a: no end\n" == stream.getvalue()

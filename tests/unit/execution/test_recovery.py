@@ -51,6 +51,30 @@ def test_it_is_lost_and_the_step_that_ran_has_died() -> None:
     ]
 
 
+def test_its_steps_are_as_far_as_its_log_tells() -> None:
+    told = [
+        record(records.StepChanged(state="running", msg_id="m"), 0),
+        record(records.StepChanged(state="ok", execution_count=7, exit_code=0), 0),
+        record(records.StepChanged(state="skipped"), 1),
+    ]
+    first, second, third = lost_view(left(*[StepOutcome.PENDING] * 3), told, 9.0).steps
+    assert (
+        StepView(
+            index=0,
+            name="",
+            state=StepOutcome.OK,
+            started_at=3.0,
+            finished_at=3.0,
+            execution_count=7,
+            exit_code=0,
+            msg_id="m",
+        )
+        == first
+    )
+    assert (StepOutcome.SKIPPED, None) == (second.state, second.finished_at)
+    assert (StepOutcome.NOT_RUN, None) == (third.state, third.finished_at)
+
+
 def test_its_metrics_are_those_of_its_log_also_of_threads_whose_step_was_over() -> None:
     told = [
         record(records.Metric(name="a.b", value=1, mode="increment")),

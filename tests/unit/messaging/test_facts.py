@@ -31,6 +31,9 @@ TYPES = (
     "kernel_info_reply",
     "iopub_welcome",
     "create_subshell_reply",
+    "comm_open",
+    "comm_msg",
+    "comm_close",
 )
 FIELDS = (
     "execution_state",
@@ -57,6 +60,8 @@ FIELDS = (
     "user_expressions",
     "supported_features",
     "subshell_id",
+    "comm_id",
+    "target_name",
 )
 
 
@@ -145,7 +150,13 @@ def test_each_message_means_what_the_protocol_says() -> None:
             facts.KernelInfo("x", "5.4", {"name": "y"}),
         ),
         ("iopub_welcome", {}, facts.Welcome()),
-        ("comm_msg", {"data": {}}, None),
+        (
+            "comm_open",
+            {"comm_id": "c", "target_name": "t", "data": {"state": {}}},
+            facts.Comm("open", "c", {"state": {}}, target_name="t"),
+        ),
+        ("comm_msg", {"comm_id": "c", "data": {"a": 1}}, facts.Comm("msg", "c", {"a": 1})),
+        ("comm_close", {"comm_id": "c", "target_name": "t"}, facts.Comm("close", "c", {})),
         ("execute_input", {"code": "x"}, None),
     ):
         assert fact == said(msg_type, **content)
@@ -167,6 +178,9 @@ def test_each_message_means_what_the_protocol_says() -> None:
         ("execute_reply", {"status": None}),
         ("input_request", {"prompt": 3}),
         ("kernel_info_reply", {"language_info": "python"}),
+        ("comm_open", {"comm_id": "c", "target_name": 3, "data": {}}),
+        ("comm_msg", {"data": {}}),
+        ("comm_msg", {"comm_id": "c", "data": [1]}),
     ],
 )
 def test_a_content_that_is_not_what_its_type_promises_is_malformed(
@@ -174,6 +188,13 @@ def test_a_content_that_is_not_what_its_type_promises_is_malformed(
 ) -> None:
     with pytest.raises(MalformedMessage):
         said(msg_type, **content)
+
+
+def test_a_comm_has_its_buffers() -> None:
+    header = Header(msg_id=MsgId("k"), msg_type="comm_msg", session="s")
+    content: dict[str, Json] = {"comm_id": "c", "data": {}}
+    message = Message(channel=Channel.IOPUB, header=header, content=content, buffers=(b"\0", b""))
+    assert facts.Comm("msg", "c", {}, buffers=(b"\0", b"")) == fact_of(message)
 
 
 @pytest.mark.parametrize(

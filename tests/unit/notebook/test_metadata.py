@@ -5,8 +5,9 @@ from __future__ import annotations
 from kernel_gateway.notebook import metadata
 from kernel_gateway.notebook.choice import Choice, Wish
 from kernel_gateway.notebook.document import Source
+from kernel_gateway.notebook.job import Attempt
 from kernel_gateway.runs.plan import Mode
-from kernel_gateway.runs.records import Reason, Seq
+from kernel_gateway.runs.records import KernelIntroduced, Reason, Seq
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.runs.view import Outcome, RunView, StepOutcome, StepView
 from kernel_gateway.service import KernelSpecView, Owner, RunId, RunInfo, RunUid
@@ -54,14 +55,31 @@ def test_before_there_is_a_run_only_the_input_is_known() -> None:
         "version": "1.2",
         "input": {"digest": "sha256:ab", "nbformat": "4.2"},
     }
-    assert expected == metadata.of_notebook("1.2", SOURCE, None, None)
+    assert expected == metadata.of_notebook("1.2", SOURCE)
 
 
 def test_the_kernel_and_a_fallback_are_told() -> None:
     spec = KernelSpecView(name="python3", display_name="Python", language="python")
-    told = metadata.of_notebook("1", SOURCE, Choice(spec=spec, fallback="why"), {"state": "x"})
+    told = metadata.of_notebook(
+        "1", SOURCE, choice=Choice(spec=spec, fallback="why"), run={"state": "x"}
+    )
     kernel = {"name": "python3", "language": "python", "asked": "old", "fallback": "why"}
     assert (kernel, {"state": "x"}) == (told["kernel"], told["run"])
+
+
+def test_attempts_that_failed_are_kept() -> None:
+    reason = Reason(code="kernel_died", message="It died.", signal="SIGKILL")
+    failed = Attempt(uid=RunUid("u1"), outcome=Outcome.LOST, reason=reason)
+    told = metadata.of_notebook("1", SOURCE, earlier=[failed])
+    assert 2 == told["attempt"]
+    assert [
+        {
+            "uid": "u1",
+            "state": "finished",
+            "outcome": "lost",
+            "reason": {"code": "kernel_died", "message": "It died.", "signal": "SIGKILL"},
+        }
+    ] == told["attempts"]
 
 
 def test_a_run_under_way_has_no_end() -> None:
@@ -114,3 +132,12 @@ def test_a_step_tells_what_is_known_of_it() -> None:
         "execution_count": 3,
         "msg_id": "m",
     } == metadata.of_step(done)
+
+
+def test_a_kernel_is_told_as_it_was_chosen_and_as_it_introduces_itself() -> None:
+    introduced = KernelIntroduced(
+        name="python3", implementation="ipython", version="9.2.0", language_info={}
+    )
+    told = metadata.of_notebook("1", SOURCE, kernel=introduced, parameters={"alpha": 1})
+    assert {"name": "python3", "implementation": "ipython", "version": "9.2.0"} == told["kernel"]
+    assert {"alpha": 1} == told["parameters"]

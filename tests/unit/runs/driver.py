@@ -214,6 +214,8 @@ def _body_in_words(body: Body, step: int | None) -> str:
             return f"{late}clear{' wait' if body.wait else ''}"
         case records.ErrorRaised():
             return f"{late}error {body.ename}: {body.evalue}"
+        case records.Comm():
+            return f"{late}comm {body.what} {body.comm_id}"
         case records.Metric():
             return f"{late}metric {body.mode} {body.name} {body.value!r}"
         case records.ArtifactAdded():
@@ -224,6 +226,8 @@ def _body_in_words(body: Body, step: int | None) -> str:
             return f"answered {body.prompt_id} {body.value!r}"
         case records.PhaseFinished():
             return f"{body.phase} finished {body.exit_code}"
+        case records.KernelIntroduced():
+            return f"kernel is {body.name}"
         case records.KernelEvent():
             return f"kernel {body.what}"
         case records.Dropped():

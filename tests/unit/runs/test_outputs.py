@@ -432,6 +432,13 @@ def test_the_step_that_was_hit_tells_why(state: str, outcome: str) -> None:
     assert page[2] == []
 
 
+def test_the_first_step_that_was_hit_tells_why_whatever_comes_of_the_clean_up() -> None:
+    page = Page().step("timed-out", step=0).step("timed-out", step=1)
+    page.end("timeout", "code", "The sentence.")
+    assert page.texts(0) == ["The sentence.\n"]
+    assert page.texts(1) == []
+
+
 def test_a_step_that_was_hit_before_its_first_output_tells_why() -> None:
     assert Page().step("died").end("lost", "kernel_died").texts() == ["kernel_died\n"]
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.runs import records
@@ -20,6 +22,8 @@ from kernel_gateway.runs.records import (
     Spilled,
     body_json,
     body_of,
+    parts_of,
+    pointer,
 )
 
 SPILLED = {
@@ -43,6 +47,7 @@ EXAMPLES: list[tuple[Body, dict[str, object]]] = [
         {"state": "finished", "outcome": "lost", "reason": {"code": "kernel_died", "message": ""}},
     ),
     (records.StepChanged(state="ok", exit_code=0), {"state": "ok", "exit_code": 0}),
+    (records.StepChanged(state="running", msg_id="m"), {"state": "running", "msg_id": "m"}),
     (records.LogText(stream="stdout", text="x"), {"stream": "stdout", "text": "x"}),
     (
         records.LogText(stream="stderr", text="x", late=True),
@@ -82,6 +87,28 @@ EXAMPLES: list[tuple[Body, dict[str, object]]] = [
         {"ename": "E", "evalue": "", "traceback": ["a", "b"]},
     ),
     (
+        records.Comm(what="msg", comm_id="c", data={"method": "update"}),
+        {"what": "msg", "comm_id": "c", "data": {"method": "update"}},
+    ),
+    (
+        records.Comm(
+            what="open",
+            comm_id="c",
+            target_name="jupyter.widget",
+            data={},
+            buffers=("AAE=", ""),
+            spilled={"/buffers/1": SPILLED["text/html"]},
+        ),
+        {
+            "what": "open",
+            "comm_id": "c",
+            "target_name": "jupyter.widget",
+            "data": {},
+            "buffers": ["AAE=", ""],
+            "spilled": {"/buffers/1": {"size": 9, "digest": "sha256:0", "preview": "abc"}},
+        },
+    ),
+    (
         records.Metric(name="a.b", value=[1, None], mode="append"),
         {"name": "a.b", "value": [1, None], "mode": "append"},
     ),
@@ -119,6 +146,20 @@ EXAMPLES: list[tuple[Body, dict[str, object]]] = [
     (records.InputAnswered(prompt_id=1), {"prompt_id": 1}),
     (records.PhaseFinished(phase="build", exit_code=2), {"phase": "build", "exit_code": 2}),
     (records.KernelEvent(what="died"), {"what": "died", "message": ""}),
+    (
+        records.KernelIntroduced(
+            name="python3",
+            implementation="ipython",
+            version="9.1",
+            language_info={"name": "python"},
+        ),
+        {
+            "name": "python3",
+            "implementation": "ipython",
+            "version": "9.1",
+            "language_info": {"name": "python"},
+        },
+    ),
     (records.Dropped(why="log_limit", bytes=7), {"why": "log_limit", "bytes": 7}),
     (
         records.Dropped(why="line_too_long", bytes=7, stream="stdout", artifact="a1"),
@@ -146,6 +187,15 @@ def test_a_body_is_json_without_what_is_absent_and_comes_back(
 
 def test_every_kind_has_an_example() -> None:
     assert set(BODIES) == {body.kind for body, _ in EXAMPLES}
+
+
+@given(st.lists(st.text(st.sampled_from("a/~01"))))
+def test_a_json_pointer_leads_where_it_was_made_for(parts: list[str]) -> None:
+    assert parts == parts_of(pointer(*parts))
+
+
+def test_a_json_pointer_is_written_as_in_the_standard() -> None:
+    assert "/data/state/a~1b/m~0n" == pointer("data", "state", "a/b", "m~n")
 
 
 def test_a_record_shows_itself_in_a_log_line() -> None:

@@ -66,6 +66,15 @@ def test_a_run_has_its_turn_while_its_kernel_starts() -> None:
     assert ["stop step", "stop idle", "set quiet 1", "set quiet-cap 60"] == run.says(OK)
 
 
+def test_a_kernel_may_be_introduced_before_the_first_step() -> None:
+    run = Played("x", mode=Mode.NOTEBOOK)
+    who = records.KernelIntroduced(
+        name="python3", implementation="ipython", version="9.1", language_info={}
+    )
+    told = ["running", "kernel is python3", "step 0 running", "execute m1 'x'"]
+    assert told == run.hears(events.KernelReady(who))
+
+
 def test_idle_and_reply_come_in_either_order() -> None:
     run = Played("x")
     run.ready()
@@ -327,6 +336,11 @@ def test_input_that_was_wanted_and_refused_is_its_own_reason() -> None:
     run = Played("input()", allow_stdin=False)
     assert "execute m1 'input()' without input" == run.ready()[-1]
     run.says(BUSY, raised("StdinNotImplementedError", "no"), failed(), IDLE)
+    assert ("error", "no_input", 1) == run.end
+    run = Played("input()", allow_stdin=False)
+    run.ready()
+    words = "This frontend does not support input requests"
+    run.says(BUSY, raised("RuntimeError", words), failed(), IDLE)
     assert ("error", "no_input", 1) == run.end
     for allow_stdin, ename in ((False, "EOFError"), (True, "StdinNotImplementedError")):
         run = Played("input()", allow_stdin=allow_stdin)

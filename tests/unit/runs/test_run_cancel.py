@@ -183,6 +183,14 @@ def test_a_kernel_that_dies_of_the_interrupt_was_cancelled() -> None:
     assert "interrupt" == worked(run)
 
 
+def test_a_kernel_that_exits_in_good_order_when_it_is_interrupted_was_cancelled() -> None:
+    run = busy()
+    run.cancel()
+    run.hears(died(exit_code=0))
+    assert ("cancelled", "cancelled", 130) == run.end
+    assert "interrupt" == worked(run)
+
+
 def test_a_kernel_that_dies_of_something_else_meanwhile_is_lost() -> None:
     run = busy()
     run.cancel()

@@ -6,7 +6,7 @@ import pytest
 
 from kernel_gateway.errors import NotWaiting, WrongPrompt
 from kernel_gateway.runs import records
-from kernel_gateway.runs.events import Timer
+from kernel_gateway.runs.events import InputGiven, Timer
 from kernel_gateway.runs.plan import Limits
 from kernel_gateway.runs.view import Prompt
 from tests.unit.runs.driver import (
@@ -48,6 +48,25 @@ def test_an_answer_lets_the_run_go_on() -> None:
     run.says(printed("Hello Ada"), OK, IDLE)
     assert ("ok", "done", 0) == run.end
     assert ["queued", "running", "waiting-input", "running", "finished"] == run.history
+
+
+def test_without_an_answer_the_step_is_made_to_end() -> None:
+    run = waiting(limits=Limits(input=60))
+    assert ["stop input", "cancelling", "interrupt", "set again 0.3", "set grace 5"] == (
+        run.hears(InputGiven(None, 1))
+    )
+    assert run.run.view().prompt is None
+    run.says(failed("KeyboardInterrupt", ""), IDLE)
+    assert ("error", "no_input", 1) == run.end
+
+
+def test_that_there_is_no_answer_is_told_to_the_prompt_that_waits() -> None:
+    run = waiting()
+    with pytest.raises(WrongPrompt):
+        run.hears(InputGiven(None, 2))
+    run.answers("Ada", 1)
+    with pytest.raises(NotWaiting):
+        run.hears(InputGiven(None, 1))
 
 
 def test_the_empty_text_is_an_answer() -> None:
@@ -192,3 +211,13 @@ def test_a_prompt_without_an_answer_ends_by_its_limit() -> None:
     )
     run.says(raised("KeyboardInterrupt"), failed("KeyboardInterrupt", ""), IDLE)
     assert ("timeout", "input_limit", 124) == run.end
+
+
+def test_a_kernel_that_asks_although_nobody_answers_is_interrupted() -> None:
+    run = Played("readline()", allow_stdin=False)
+    run.ready()
+    run.says(BUSY, ASK)
+    assert ["cancelling", "interrupt", "set again 0.3", "set grace 5"] == run.barrier()
+    run.says(failed("", ""), IDLE)
+    assert ("error", "no_input", 1) == run.end
+    assert ["error"] == run.steps

@@ -55,6 +55,8 @@ RANK = {
 }
 STRIKING = {Timer.STEP_LIMIT, Timer.RUN_LIMIT, Timer.IDLE_LIMIT, Timer.INPUT_LIMIT}
 AT_THE_KERNEL = (actions.Probe, actions.Interrupt, actions.Terminate, actions.Kill)
+#: The first step that has ended so decides how its run ends.
+BAD = {"error": "error", "timed-out": "timeout", "cancelled": "cancelled", "died": "lost"}
 ENDED = {"ok", "error", "allowed-error", "skipped", "timed-out", "cancelled", "died", "not-run"}
 
 NUMBERS = st.integers(0, 2**16)
@@ -80,6 +82,7 @@ class Referee:
     deaf: bool = False  # it did not even answer a question
     blocked: bool = False  # it answered, and did not begin
     behind: bool = False  # requests of others are before ours
+    outran: bool = False  # a limit struck before the kernel took a step up, which may be ok yet
     checked: int = 0
 
     def play(self, event: events.Event) -> None:
@@ -90,6 +93,7 @@ class Referee:
         elif isinstance(event, events.TimerOver):
             self.timers.discard(event.timer)
             self.may_escalate |= event.timer in STRIKING
+            self.outran |= event.timer in STRIKING and self.run.last_sent not in self.said
             self.deaf |= event.timer is Timer.PROBE_OVER
             self.blocked |= event.timer is Timer.AGAIN and not self.interrupted
         elif isinstance(event, events.CancelAsked):
@@ -133,6 +137,10 @@ class Referee:
                 self.timers.clear()
 
     def _look_at_execute(self, msg_id: str, code: str) -> None:
+        self.interrupted = self.deaf = self.blocked = self.may_escalate = False
+        if set(BAD) & set(self.run.steps):
+            assert self.run.run.plan.steps[int(code)].always, "it is only cleaned up"
+            assert "cancelling" not in self.run.history
         before = [old for old, owner in self.owner.items() if owner == int(code)]
         if before:  # sent again, because it was not executed
             assert not self.run.run.plan.observed
@@ -166,6 +174,7 @@ class Referee:
         assert view.prompt is None
         assert SECRET not in repr(bodies) + repr(view)
         self._judge_oks()
+        self._judge_clean_up()
         self._judge_output()
         sequence = [record.seq for record in self.run.stored]
         assert list(range(1, 1 + len(sequence))) == sequence
@@ -185,6 +194,25 @@ class Referee:
                 first = next(fact for fact in said if isinstance(fact, facts.Replied))
                 assert first == OK or "SystemExit" in repr(said)
                 assert IDLE in said
+
+    def _judge_clean_up(self) -> None:
+        """It is left out for a reason, and no step of it changes how the run ends."""
+        view, plans = self.run.run.view(), self.run.run.plan.steps
+        bad = [BAD[step.state] for step in view.steps if step.state in BAD]
+        if bad:
+            assert bad[0] == view.outcome or (self.outran and view.outcome == "timeout")
+        left_out = any(
+            step.state == "not-run" and plan.always and not plan.skip
+            for step, plan in zip(view.steps, plans, strict=True)
+        )
+        if left_out and "running" in self.run.history:
+            deadly = (actions.Terminate, actions.Kill)
+            assert (
+                "cancelling" in self.run.history
+                or {"died", "cancelled"} & set(self.run.steps)
+                or any(isinstance(body, records.KernelEvent) for body in self.run.bodies)
+                or any(isinstance(action, deadly) for action in self.run.done)
+            )
 
     def _judge_output(self) -> None:
         """Everything is there, with its step, in the order in which it arrived."""
@@ -229,6 +257,8 @@ PLANS: Sequence[tuple[StepPlan, ...]] = (
     (StepPlan(code="0", allow_error=True), StepPlan(code="1", skip=True), StepPlan(code="2")),
     (StepPlan(code="", phase="clean"), StepPlan(code="1", phase="build"),
      StepPlan(code="2", phase="exec")),
+    (StepPlan(code="0", limit=5), StepPlan(code="1"), StepPlan(code="2", always=True),
+     StepPlan(code="3", always=True, limit=5), StepPlan(code="4")),
     (),
 )  # fmt: skip
 
@@ -380,8 +410,10 @@ class Honest:
 
 
 def play_honestly(programs: list[str], moves: list[int], *, calmly: bool) -> Referee:
-    """`calmly`: nobody cancels, no clock runs out, the process lives."""
-    referee = Referee(Played(*(str(i) for i in range(len(programs))), mode=Mode.NOTEBOOK))
+    """The last one cleans up. `calmly`: nobody cancels, no clock runs out, the process lives."""
+    last = len(programs) - 1
+    plans = (StepPlan(code=str(i), always=i == last, limit=99) for i in range(1 + last))
+    referee = Referee(Played(*plans, mode=Mode.NOTEBOOK))
     kernel = Honest(programs)
     performed = 0
     numbers = iter(moves)
@@ -434,3 +466,14 @@ def test_whoever_cancels_and_whichever_clock_runs_out_the_run_ends(
     wind_up(referee)
     referee.judge()
     assert "ok" != referee.run.run.outcome
+
+
+@settings(max_examples=200)
+@given(programs=PROGRAMS, moves=MOVES)
+def test_behind_an_error_it_is_cleaned_up_in_whatever_order_the_sockets_speak(
+    programs: list[str], moves: list[int]
+) -> None:
+    referee = play_honestly([*programs, "1!2", "3", "4"], moves, calmly=True)
+    referee.judge()
+    assert "error" == referee.run.run.outcome
+    assert ["error", "not-run", "ok"] == referee.run.steps[-3:]

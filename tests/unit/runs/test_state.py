@@ -19,7 +19,13 @@ from kernel_gateway.runs.state import (
     next_run_state,
     next_step_state,
 )
-from tests.unit.runs import test_run, test_run_cancel, test_run_input, test_run_observed
+from tests.unit.runs import (
+    test_run,
+    test_run_cancel,
+    test_run_clean_up,
+    test_run_input,
+    test_run_observed,
+)
 from tests.unit.runs.driver import recorded
 
 if TYPE_CHECKING:
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 E = TypeVar("E")
 
-DIRECTED = (test_run, test_run_cancel, test_run_input, test_run_observed)
+DIRECTED = (test_run, test_run_cancel, test_run_clean_up, test_run_input, test_run_observed)
 
 
 def test_every_entry_of_both_tables_is_walked_by_a_directed_transcript() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from kernel_gateway.messaging.message import Channel, Header, Message, MsgId
 from kernel_gateway.runs import actions, events, records
 from kernel_gateway.runs.answer import Cursor, Standing, Status, answer
 from kernel_gateway.runs.outputs import Outputs
+from kernel_gateway.runs.plan import Mode
 from kernel_gateway.runs.records import Reason
 from tests.unit.runs.driver import Played
 
@@ -42,6 +44,8 @@ class Expected:
     console: list[tuple[str, str]]
     outputs: list[dict[str, Any]]
     metrics: dict[str, Any] = field(default_factory=dict)
+    mode: Mode = Mode.QUERY
+    widgets: dict[str, dict[str, Any]] | None = None  # of each by its comm what matters of it
     history: tuple[str, ...] = ("queued", "running", "finished")
     console_if_late: list[tuple[str, str]] | None = None  # the reply came after a thread's output
 
@@ -171,6 +175,78 @@ EXPECTED = {
         outputs=[stream("done\n")],
         metrics={"loss": 0.5, "step": 3, "train": {"loss": [1.0, 0.5, 1 / 3]}},
     ),
+    "widgets": Expected(
+        mode=Mode.NOTEBOOK,
+        end=("ok", "done", 0),
+        step="ok",
+        console=[
+            ("stdout", "first\ncleared\nouter\n'inner'outer again\nlast\nOutput()"),
+        ],
+        outputs=[
+            stream("first\nlast\n"),
+            {
+                "output_type": "display_data",
+                "data": {
+                    "text/plain": "Output()",
+                    "application/vnd.jupyter.widget-view+json": {
+                        "version_major": 2,
+                        "version_minor": 0,
+                        "model_id": "comm10",
+                    },
+                },
+                "metadata": {},
+            },
+        ],
+        widgets={
+            "comm1": {"_model_name": "LayoutModel"},
+            "comm2": {"_model_name": "SliderStyleModel"},
+            "comm3": {"_model_name": "IntSliderModel", "value": 5, "layout": "IPY_MODEL_comm1"},
+            "comm4": {"_model_name": "LayoutModel"},
+            "comm5": {"_model_name": "ImageModel", "value": b"\x00\x01"},
+            "comm6": {"_model_name": "LayoutModel"},
+            "comm7": {"_model_name": "HTMLStyleModel"},
+            "comm9": {"_model_name": "LayoutModel"},
+            "comm10": {
+                "_model_name": "OutputModel",
+                "msg_id": "",
+                "outputs": [stream("outer\nouter again\n")],
+            },
+            "comm11": {"_model_name": "LayoutModel"},
+            "comm12": {
+                "_model_name": "OutputModel",
+                "outputs": [
+                    {
+                        "output_type": "display_data",
+                        "data": {"text/plain": "'inner'"},
+                        "metadata": {},
+                    }
+                ],
+            },
+        },
+    ),
+    "progress": Expected(
+        mode=Mode.NOTEBOOK,
+        end=("ok", "done", 0),
+        step="ok",
+        console=[("stdout", "          0/20")],
+        outputs=[{"output_type": "display_data"}],
+        widgets={
+            "comm1": {"_model_name": "LayoutModel"},
+            "comm2": {"_model_name": "ProgressStyleModel"},
+            "comm3": {"_model_name": "FloatProgressModel", "value": 20.0, "bar_style": "success"},
+            "comm4": {"_model_name": "LayoutModel"},
+            "comm5": {"_model_name": "HTMLStyleModel"},
+            "comm6": {"_model_name": "HTMLModel", "value": ""},
+            "comm7": {"_model_name": "LayoutModel"},
+            "comm8": {"_model_name": "HTMLStyleModel"},
+            "comm9": {"_model_name": "HTMLModel", "value": "20/20"},
+            "comm10": {"_model_name": "LayoutModel"},
+            "comm11": {
+                "_model_name": "HBoxModel",
+                "children": ["IPY_MODEL_comm6", "IPY_MODEL_comm3", "IPY_MODEL_comm9"],
+            },
+        },
+    ),
 }
 
 LINES: dict[str, list[dict[str, Any]]] = {
@@ -230,7 +306,7 @@ def replay(name: str, choose: Callable[[list[int]], int]) -> Played:
     """Deliver every line once: the kernel's when its socket is at it and what it was asked before
     has been asked, ours when the run asks for it."""
     lines = LINES[name]
-    run = Played("the code")
+    run = Played("the code", mode=EXPECTED[name].mode)
     run.ready()
     queues = _queues(lines)
     asked = 0  # the first line of ours that has not been performed yet
@@ -295,6 +371,7 @@ def say(run: Played, line: dict[str, Any]) -> None:
             header=Header(msg_id=MsgId("k"), msg_type=line["msg_type"], session="kernel"),
             parent=Header(msg_id=line["parent"], msg_type="execute_request", session="us"),
             content=line["content"],
+            buffers=tuple(map(b64decode, line.get("buffers", ()))),
         )
     )
     if line["parent"].startswith("b"):
@@ -318,6 +395,31 @@ def judge(name: str, run: Played) -> None:
     assert len(expected.outputs) == len(outputs.outputs(0))
     for wanted, output in zip(expected.outputs, outputs.outputs(0), strict=True):
         assert wanted == {key: output[key] for key in wanted}
+    assert_widgets(expected.widgets, outputs.widgets())
+
+
+def assert_widgets(expected: dict[str, dict[str, Any]] | None, metadata: Any) -> None:
+    if expected is None:
+        assert metadata is None
+        return
+    content = metadata["application/vnd.jupyter.widget-state+json"]
+    assert (2, 0) == (content["version_major"], content["version_minor"])
+    assert expected == {
+        name: {trait: traits[trait] for trait in expected.get(name, traits)}
+        for name, model in content["state"].items()
+        for traits in [_traits(model)]
+    }
+
+
+def _traits(model: Any) -> dict[str, Any]:
+    """As a page puts them together."""
+    state = model["state"]
+    for trait in ("_model_name", "_model_module", "_model_module_version"):
+        assert state[trait] == model[trait.removeprefix("_")]
+    of_buffers = {
+        buffer["path"][0]: b64decode(buffer["data"]) for buffer in model.get("buffers", ())
+    }
+    return {**state, **of_buffers}
 
 
 def shown(log: Sequence[Record]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,7 +65,8 @@ def test_a_query_needs_no_more_than_its_code() -> None:
 
 def test_null_is_as_good_as_absent() -> None:
     names = (
-        "runId kernel session labels context timeout limits options webhook cancel_on_disconnect"
+        "runId kernel session labels context timeout limits options webhook cancel_on_disconnect "
+        "files env secrets"
     )
     assert new_run(QUERY) == new_run({**QUERY, **dict.fromkeys(names.split())})
 
@@ -102,8 +104,18 @@ def test_options_are_those_of_the_mode() -> None:
         {**NOTEBOOK, "options": {"allow_stdin": True, "allow_errors": True, "grace": 0}}
     )
     assert (True, True, 0.0) == (asked.allow_stdin, asked.allow_errors, asked.grace_s)
+    assert not asked.allow_unknown_parameters
+    assert new_run({**NOTEBOOK, "options": {"allow_unknown_parameters": True}}) == replace(
+        new_run(NOTEBOOK), allow_unknown_parameters=True
+    )
     assert {"options.allow_errors"} == set(faults({**QUERY, "options": {"allow_errors": True}}))
     assert {"options.exec"} == set(faults({**QUERY, "options": {"exec": "x"}}))
+
+
+def test_parameters_are_of_notebooks_alone() -> None:
+    assert {} == new_run(NOTEBOOK).parameters
+    assert {"a": [1]} == new_run({**NOTEBOOK, "parameters": {"a": [1]}}).parameters
+    assert {"parameters"} == set(faults({**QUERY, "parameters": {}}))
 
 
 def test_a_webhook_is_told_everything_unless_it_says_what() -> None:
@@ -123,6 +135,50 @@ def test_the_run_id_is_that_of_the_address() -> None:
     assert "r" == new_run(QUERY, "r").run_id
     assert "r" == new_run({**QUERY, "runId": "r"}, "r").run_id
     assert {"runId"} == set(faults({**QUERY, "runId": "s"}, "r"))
+
+
+# -- a kernel of its own ---------------------------------------------------------------------------
+
+
+def test_a_run_brings_files_and_variables() -> None:
+    asked = new_run({**QUERY, "files": {"a/b.txt": "YQ=="}, "env": {"KERNEL_A": "hunter2"}})
+    assert ({"a/b.txt": "YQ=="}, {"KERNEL_A": "hunter2"}) == (asked.files, asked.env)
+    assert "hunter2" not in repr(asked)
+    assert "YQ" not in repr(asked)
+    assert {} == new_run({**QUERY, "files": {}}).files
+    assert (None, {}, ()) == ((plain := new_run(QUERY)).files, plain.env, plain.secrets)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "/etc/passwd", "../out", "a/../b", "a/.", "a//b", "a/", "n\0l", "\ud800", "x" * 256,
+     "/".join(["xxx"] * 251)],
+)  # fmt: skip
+def test_a_file_has_a_path_below_its_folder(name: str) -> None:
+    told = faults({**QUERY, "files": {name: "", "good": ""}})
+    assert 1 == len(told)
+    (path,) = told
+    assert path.startswith("files.")
+
+
+def test_a_name_is_of_a_file_or_of_a_folder() -> None:
+    told = faults({**QUERY, "files": {"a": "", "a/b/c": "", "a/b": "", "d/e": ""}})
+    assert {"files.a", "files.a/b"} == set(told)
+
+
+def test_a_variable_must_be_let_through_by_the_gateway() -> None:
+    body = {**QUERY, "env": {"KERNEL_A": "1", "PROJECT": "2", "PYTHONPATH": "3"}}
+    assert {"env.PROJECT", "env.PYTHONPATH"} == set(faults(body))
+    with pytest.raises(InvalidField) as fault:
+        schemas.new_run(body, run_id=None, max_code_bytes=9, allowed_env=("*",))
+    assert {"env.PYTHONPATH"} == set(fault.value.fields)
+
+
+@pytest.mark.parametrize("shared", [{"kernel": "k"}, {"session": "s"}])
+def test_what_is_for_a_kernel_of_its_own_is_for_no_other(shared: dict[str, str]) -> None:
+    own = {"files": {}, "env": {}, "secrets": [], "options": {"quiet": 1}}
+    assert {"files", "env", "secrets", "options.quiet"} == set(faults({**QUERY, **own, **shared}))
+    assert new_run({**QUERY, **own, "kernel": {"name": "ir"}}).quiet_s == 1.0
 
 
 # -- what may not stand in it ----------------------------------------------------------------------
@@ -177,6 +233,15 @@ def test_the_run_id_is_that_of_the_address() -> None:
         ({**QUERY, "webhook": {"url": "u", "events": ["end"]}}, {"webhook.events.0"}),
         ({**QUERY, "webhook": {"url": "u" * 2001}}, {"webhook.url"}),
         ({**QUERY, "cancel_on_disconnect": 1}, {"cancel_on_disconnect"}),
+        ({**QUERY, "options": {"quiet": 11, "unread": 0}}, {"options.quiet", "options.unread"}),
+        ({**QUERY, "options": {"until": "x"}}, {"options.until"}),
+        ({**NOTEBOOK, "options": {"from": "", "only": [1]}}, {"options.from", "options.only.0"}),
+        ({**QUERY, "files": {"a": 1}}, {"files.a"}),
+        ({**QUERY, "env": {"KERNEL_A": 1}}, {"env.KERNEL_A"}),
+        ({**QUERY, "env": {"KERNEL_A": "1"}, "secrets": ["KERNEL_B"]}, {"secrets"}),
+        ({**QUERY, "secrets": ["KERNEL_B"]}, {"secrets"}),
+        ({**QUERY, "secrets": [[1], {}]}, {"secrets.0", "secrets.1"}),
+        ({**QUERY, "files": [], "env": 1, "secrets": "x"}, {"files", "env", "secrets"}),
     ],
 )
 def test_each_fault_is_told_by_its_path(body: dict[str, Any], fields: set[str]) -> None:
@@ -194,6 +259,8 @@ def test_all_faults_are_told_at_once_and_none_with_what_was_sent() -> None:
     [
         ({**QUERY, "context": {str(n): 7 for n in range(1001)}}, "context"),
         ({**QUERY, "labels": {f"b {n}": 7 for n in range(33)}}, "labels"),
+        ({**QUERY, "files": {f"../{n}": 7 for n in range(1001)}}, "files"),
+        ({**QUERY, "env": {f"b={n}": 7 for n in range(1001)}}, "env"),
         ({**QUERY, "webhook": {"url": "u", "events": ["no"] * 6}}, "webhook.events"),
     ],
 )
@@ -209,6 +276,8 @@ def test_of_what_is_too_many_none_is_looked_at(body: dict[str, Any], field: str)
         {**QUERY, **{f"x{n}": 1 for n in range(1000)}},
         {**QUERY, "options": {f"x{n}": 1 for n in range(1000)}},
         {**QUERY, "context": {str(n): 7 for n in range(1000)}},
+        {**QUERY, "files": {f"../{n}": "" for n in range(1000)}},
+        {**QUERY, "env": {f"X{n}": "" for n in range(1000)}},
     ],
 )
 def test_of_very_many_faults_the_first_ones_are_told(body: dict[str, Any]) -> None:
@@ -245,6 +314,28 @@ def test_a_notebook_is_one_step_a_code_cell_and_is_kept_whole() -> None:
 def test_errors_may_be_allowed_in_every_cell() -> None:
     made = notebook_plan(new_run({**NOTEBOOK, "options": {"allow_errors": True}}), 100)
     assert all(step.allow_error for step in made.steps)
+
+
+def test_a_notebook_says_its_limit_and_the_caller_another() -> None:
+    body = {**NOTEBOOK["notebook"], "metadata": {"execution": {"timeout": 30}}}
+    assert 30.0 == notebook_plan(new_run({**NOTEBOOK, "notebook": body}), 100).limits.step
+    asked = new_run({**NOTEBOOK, "notebook": body, "limits": {"step": 5}})
+    assert 5.0 == notebook_plan(asked, 100).limits.step
+    wrong = {**body, "metadata": {"execution": {"timeout": "soon"}}}
+    with pytest.raises(InvalidField) as fault:
+        notebook_plan(new_run({**NOTEBOOK, "notebook": wrong}), 100)
+    assert {"notebook"} == set(fault.value.fields)
+
+
+def test_a_selection_is_of_cells_that_are_there() -> None:
+    with pytest.raises(InvalidField) as fault:
+        notebook_plan(new_run({**NOTEBOOK, "options": {"from": "no", "only": ["no"]}}), 100)
+    assert {"options.from", "options.only"} == set(fault.value.fields)
+
+
+def test_threads_of_a_notebook_may_speak_for_a_while_on_a_kernel_of_its_own() -> None:
+    assert 0.5 == notebook_plan(new_run(NOTEBOOK), 100).quiet_s
+    assert 0.0 == notebook_plan(new_run({**NOTEBOOK, "kernel": "k"}), 100).quiet_s
 
 
 def nested(depth: int) -> Any:

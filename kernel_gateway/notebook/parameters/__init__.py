@@ -1,0 +1,1 @@
+"""Parameters of a notebook: read from options, written as source, put into the notebook, found."""

@@ -1,0 +1,223 @@
+"""Runs that bring a working folder, and what their threads say when they are over."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kernel_gateway.errors import RunIdConflict
+from kernel_gateway.execution import slots
+from kernel_gateway.execution.folder import SessionFolder
+from kernel_gateway.messaging.message import Channel
+from kernel_gateway.runs import records
+from tests.fake.execution.conftest import HANG_LIMIT_S, ME, Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kernel_gateway.execution.settings import EngineSettings
+    from kernel_gateway.runs.records import Artifact, ArtifactKind
+    from kernel_gateway.service import LogPage
+
+
+@pytest.fixture
+def engine_settings(engine_settings: EngineSettings) -> EngineSettings:
+    return replace(engine_settings, own_kernels=1)
+
+
+def working_folder(bench: Bench) -> Path:
+    folder = bench.kernel.request.cwd
+    assert folder is not None
+    return folder
+
+
+def by_name(artifacts: tuple[Artifact, ...]) -> Mapping[str, ArtifactKind]:
+    return {one.name: one.kind for one in artifacts}
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+async def test_files_are_there_before_the_kernel(bench: Bench) -> None:
+    await bench.submit("sleep", run_id="r", files={"data/a.csv": b"1,2", "b": b""})
+    await bench.until_state("r", "running")
+    folder = working_folder(bench)
+    assert (b"1,2", b"") == ((folder / "data/a.csv").read_bytes(), (folder / "b").read_bytes())
+
+
+async def test_what_is_new_or_changed_at_the_end_becomes_an_artifact(bench: Bench) -> None:
+    await bench.submit("sleep", run_id="r", files={"same": b"as it was", "changed": b"before"})
+    await bench.until_state("r", "running")
+    folder = working_folder(bench)
+    (folder / "changed").write_bytes(b"after")
+    (folder / "new").mkdir()
+    (folder / "new/plot.png").write_bytes(b"png")
+    await bench.service.cancel(ME, "r")
+    info = await bench.over("r")
+    assert {"changed": "work", "new/plot.png": "work"} == by_name(info.artifacts)
+    content = await bench.service.artifact(ME, "r", info.artifacts[0].id)
+    assert b"after" == b"".join([piece async for piece in content.pieces])
+    await bench.kernel.wait_dead()
+    await bench.until(lambda: not folder.exists())
+
+
+async def test_files_of_both_folders_are_told_apart(bench: Bench) -> None:
+    await bench.submit("sleep", run_id="r", files={})
+    await bench.until_state("r", "running")
+    left = bench.kernel.request.artifact_dir
+    assert left is not None
+    (left / "model").write_bytes(b"1")
+    (working_folder(bench) / "model").write_bytes(b"2")
+    await bench.service.cancel(ME, "r")
+    kinds = [(one.name, one.kind) for one in (await bench.over("r")).artifacts]
+    assert [("model", "file"), ("model", "work")] == kinds
+
+
+async def test_a_file_outside_its_folder_starts_nothing(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", files={"../out": b""})
+    info = await bench.over("r")
+    assert info.view.reason is not None
+    assert ("lost", "kernel_start_failed") == (info.view.outcome, info.view.reason.code)
+    assert "../out" in info.view.reason.message
+    assert [] == bench.launcher.kernels
+    await bench.submit("print a", run_id="next")  # the slot is free
+    assert "ok" == (await bench.over("next")).view.outcome
+
+
+async def test_a_run_that_ends_while_its_files_are_written_has_no_kernel(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, put = threading.Event(), SessionFolder.put
+
+    def put_late(folder: SessionFolder, files: Mapping[str, bytes]) -> None:
+        assert written.wait(HANG_LIMIT_S)
+        put(folder, files)
+
+    monkeypatch.setattr(SessionFolder, "put", put_late)
+    await bench.submit("print a", run_id="r", files={"a": b"1"})
+    await bench.service.cancel(ME, "r")
+    written.set()
+    assert "cancelled" == (await bench.over("r")).view.outcome
+    async with asyncio.timeout(HANG_LIMIT_S):
+        while not (await bench.service.log(ME, "r")).sealed:
+            await asyncio.sleep(0)
+    assert [] == bench.launcher.kernels
+    await bench.submit("print a", run_id="next")
+    assert "ok" == (await bench.over("next")).view.outcome
+
+
+async def test_the_same_id_with_other_files_is_a_conflict(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", files={"a": b"1"})
+    again = await bench.submit("print a", run_id="r", files={"a": b"1"})
+    assert not again.created
+    for other in ({"a": b"2"}, {}, None):
+        with pytest.raises(RunIdConflict):
+            await bench.submit("print a", run_id="r", files=other)
+    await bench.over("r")
+
+
+async def test_folder_and_environment_reach_the_kernel(bench: Bench, tmp_path: Path) -> None:
+    await bench.submit("print a", run_id="r", cwd=tmp_path, env={"SEED": "7"})
+    await bench.over("r")
+    request = bench.kernel.request
+    assert (tmp_path, "7") == (request.cwd, request.env["SEED"])
+
+
+# -- threads ---------------------------------------------------------------------------------------
+
+
+def prints(bench: Bench, text: str) -> None:
+    parent = bench.kernel.parent_of(bench.kernel.requests[0])
+    bench.kernel.tell(Channel.IOPUB, "stream", {"name": "stdout", "text": text}, parent)
+
+
+async def page_behind(bench: Bench, last: LogPage) -> LogPage:
+    async with asyncio.timeout(HANG_LIMIT_S):
+        return await bench.service.log(ME, "r", after=last.next, wait_s=60.0)
+
+
+async def ended(bench: Bench) -> LogPage:
+    """The page with the end, when the kernel is still there."""
+    await bench.over("r")
+    page = await bench.service.log(ME, "r")
+    assert page.finished
+    assert isinstance(page.records[-1].body, records.Completed)
+    return page
+
+
+async def test_what_threads_print_after_the_end_is_waited_for(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", quiet_s=1.0)
+    page = await ended(bench)
+    assert not page.sealed
+    for number in range(3):
+        bench.clock.advance(0.9)  # never long enough
+        reading = asyncio.create_task(page_behind(bench, page))
+        prints(bench, f"{number}")
+        page = await reading
+        assert (f"{number}", False) == (page.records[0].body.text, page.sealed)  # type: ignore[union-attr]
+    reading = asyncio.create_task(page_behind(bench, page))
+    await asyncio.sleep(0)
+    bench.clock.advance(1.1)
+    page = await reading
+    assert ((), True) == (page.records, page.sealed)
+    await bench.kernel.wait_dead()
+
+
+async def test_who_talks_for_ever_is_not_listened_to_for_ever(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", quiet_s=1.0)
+    page = await ended(bench)
+    for _ in range(round(slots.QUIET_CAP_S / 0.9) + 1):
+        prints(bench, "x")
+        page = await page_behind(bench, page)
+        bench.clock.advance(0.9)
+    async with asyncio.timeout(HANG_LIMIT_S):
+        while not page.sealed:
+            page = await page_behind(bench, page)
+    told = [one.body for one in (await bench.service.log(ME, "r")).records]
+    assert records.Dropped(why="still_printing", late=True) in told
+
+
+async def test_to_cancel_it_once_more_ends_the_listening(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", quiet_s=1.0)
+    page = await ended(bench)
+    await bench.service.cancel(ME, "r")
+    assert (await page_behind(bench, page)).sealed
+
+
+async def test_a_cancelled_run_is_not_listened_to(bench: Bench) -> None:
+    await bench.submit("sleep", run_id="r", quiet_s=1.0)
+    await bench.until_state("r", "running")
+    await bench.service.cancel(ME, "r")
+    page = await ended(bench)
+    assert (await page_behind(bench, page)).sealed
+
+
+async def test_the_end_of_the_gateway_ends_the_listening(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", quiet_s=1.0)
+    await ended(bench)
+    async with asyncio.timeout(HANG_LIMIT_S):
+        await bench.service.close()
+    await bench.kernel.wait_dead()
+
+
+async def test_a_run_on_a_kernel_of_others_is_sealed_when_it_is_over(bench: Bench) -> None:
+    kernel_id = await bench.a_kernel()
+    await bench.submit("print a", run_id="r", kernel_id=kernel_id, quiet_s=1.0)
+    await bench.over("r")
+    assert (await bench.service.log(ME, "r")).sealed
+
+
+async def test_a_notebook_says_who_has_executed_it_before_its_first_cell(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r")
+    await bench.over("r")
+    bodies = [one.body for one in (await bench.service.log(ME, "r")).records]
+    kinds = [body.kind for body in bodies]
+    assert kinds.index("kernel_info") < kinds.index("step")
+    introduced = bodies[kinds.index("kernel_info")]
+    assert isinstance(introduced, records.KernelIntroduced)
+    assert ("python3", "script") == (introduced.name, introduced.language_info["name"])

@@ -1,0 +1,165 @@
+"""Values of the environment that nobody is to see: in nothing that a run leaves behind."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kernel_gateway.errors import InvalidField, RunIdConflict
+from kernel_gateway.kernels.fake import FakeBehaviour
+from kernel_gateway.kernels.kernel import KernelExit
+from kernel_gateway.runs.records import InputAnswered, Seq
+from tests.fake.execution.conftest import ME, Bench, Client
+
+if TYPE_CHECKING:
+    from kernel_gateway.service import RunInfo
+    from kernel_gateway.store.store import Store
+
+VALUE = "s3cr3t-of-ours"
+OF_OWN: dict[str, Any] = {"env": {"KEY": VALUE, "PLAIN": "plain-text"}, "secrets": ("KEY",)}
+SCRIPT = f"""print stdout {VALUE}
+stderr stderr {VALUE}
+write "in pieces s3cr3t"
+write "-of-ours"
+result result {VALUE}
+display text/html <b>{VALUE}</b>
+show {VALUE} shown {VALUE}
+update {VALUE} updated {VALUE}
+setup process {VALUE}
+save {VALUE}.txt plain
+password {VALUE}?
+raise {VALUE} evalue {VALUE}"""
+
+
+async def everything(bench: Bench, info: RunInfo) -> str:
+    """That anybody can be told of a run, and of its kernel."""
+    return repr([info, await bench.records(info.uid), await bench.service.run(ME, info.uid)])
+
+
+async def test_the_kernel_has_them_and_nobody_else(
+    bench: Bench, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    info = await bench.submit(SCRIPT, run_id="mine", **OF_OWN, allow_stdin=True)
+    await bench.until_state("mine", "waiting-input")
+    assert VALUE == bench.kernel.request.env["KEY"]
+    kernel = await bench.service.kernel(ME, info.kernel_id)
+    output = await bench.service.kernel_output(ME, info.kernel_id)
+    assert "process ***" in output.text
+    await bench.service.give_input(ME, "mine", f"<{VALUE}>", 1)
+    over = await bench.over("mine")
+    told = await everything(bench, over)
+    assert "***: evalue ***" in told
+    for text in ("stdout ***", "stderr ***", "in pieces ***", "result ***", "<b>***</b>"):
+        assert text in told
+    for text in ("shown ***", "updated ***", "prompt='***?'", "name='***.txt'"):
+        assert text in told
+    assert VALUE not in told + repr([kernel, output, bench.kernel.request, info])
+    stored = await store.records(over.uid, after=Seq(0), limit=1000)
+    assert VALUE not in repr([stored, await store.find_runs(ME, "mine")]).replace(repr(SCRIPT), "")
+    assert VALUE not in caplog.text
+
+
+async def test_an_answer_that_is_in_the_log_is_masked_and_arrives_whole(bench: Bench) -> None:
+    await bench.submit("input Name?\necho", run_id="mine", **OF_OWN, allow_stdin=True)
+    await bench.until_state("mine", "waiting-input")
+    await bench.service.give_input(ME, "mine", VALUE, 1)
+    await bench.over("mine")
+    records = await bench.records("mine")
+    answered = [one.body for one in records if isinstance(one.body, InputAnswered)]
+    assert [InputAnswered(prompt_id=1, value="***")] == answered
+    replies = [one for one in bench.kernel.requests if one.msg_type == "input_reply"]
+    assert [VALUE] == [one.content["value"] for one in replies]
+
+
+async def test_what_is_no_secret_stays(bench: Bench) -> None:
+    await bench.submit("print plain-text", run_id="mine", **OF_OWN)
+    await bench.over("mine")
+    assert "plain-text" in repr(await bench.records("mine"))
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        FakeBehaviour(
+            dies_at_start=KernelExit(
+                exit_code=1, start_fault="it ended", stderr_tail=f"no way: {VALUE}"
+            )
+        )
+    ],
+)
+async def test_the_last_words_of_a_kernel_that_did_not_start_are_masked(bench: Bench) -> None:
+    await bench.submit("print 1", run_id="mine", **OF_OWN)
+    over = await bench.over("mine")
+    assert over.view.reason is not None
+    assert "no way: ***" in over.view.reason.message
+    assert VALUE not in await everything(bench, over)
+
+
+async def test_cells_that_a_client_sends_to_the_kernel_are_masked(bench: Bench) -> None:
+    info = await bench.submit("sleep", run_id="mine", **OF_OWN)
+    await bench.until_state("mine", "running")
+    Client(bench, info.kernel_id).execute(f"print a {VALUE}", "cell")
+    bench.kernel.release()
+    await bench.until(lambda: len(bench.service._live) == 2)
+    uid = next(reversed(bench.service._live))
+    await bench.over(uid)
+    assert "a ***" in repr(await bench.records(uid))
+
+
+async def test_a_check_of_its_health_does_not_tell_them(bench: Bench) -> None:
+    info = await bench.submit("sleep", run_id="mine", **OF_OWN)
+    await bench.until_state("mine", "running")
+    bench.kernel.expressions["key"] = VALUE
+    health = await bench.service.set_health_check(ME, info.kernel_id, "key")
+    assert health.check is not None
+    assert "***" == health.check.message
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"secrets": ("OTHER",)}, "secrets"),
+        ({"env": {"KEY": "abc"}}, "env.KEY"),
+        ({"context": {"of": f"with {VALUE}"}}, "context"),
+        ({"labels": {f"{VALUE}": "x"}}, "labels"),
+    ],
+)
+async def test_what_could_not_be_hidden_is_refused(
+    bench: Bench, wrong: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidField) as refused:
+        await bench.submit("print 1", **{**OF_OWN, **wrong})
+    assert [field] == list(refused.value.fields)
+    assert VALUE not in repr(refused.value) + str(refused.value)
+
+
+async def test_the_same_id_with_another_value_is_the_same_run(bench: Bench) -> None:
+    """What is kept to know a body again must not tell whether a value was guessed."""
+    first = await bench.submit("print 1", run_id="mine", **OF_OWN)
+    again = await bench.submit(
+        "print 1", run_id="mine", env={**OF_OWN["env"], "KEY": "another value"}, secrets=("KEY",)
+    )
+    assert first.uid == again.uid
+    with pytest.raises(RunIdConflict):
+        await bench.submit(
+            "print 1", run_id="mine", env={**OF_OWN["env"], "PLAIN": "x"}, secrets=("KEY",)
+        )
+
+
+# -- nobody has an answer --------------------------------------------------------------------------
+
+
+async def test_a_run_that_is_told_that_there_is_no_answer_ends(bench: Bench) -> None:
+    await bench.submit("input Name?", "print 2", run_id="mine", allow_stdin=True)
+    await bench.until_state("mine", "waiting-input")
+    await bench.service.give_input(ME, "mine", None, 1)
+    over = await bench.over("mine")
+    assert over.view.reason is not None
+    assert ("error", "no_input") == (over.view.outcome, over.view.reason.code)
+    assert ["error", "not-run"] == [step.state for step in over.view.steps]

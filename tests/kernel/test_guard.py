@@ -1,0 +1,84 @@
+"""What a killed gateway leaves behind is killed, whatever it is; what it let go of is not."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kernel_gateway.kernels.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Lets go of the group that it is given; starts two, each a shell with a child; waits.
+PARENT = """
+import subprocess, sys
+from kernel_gateway.kernels.guard import Guard
+guard = Guard()
+released = int(sys.argv[1])
+guard.watch(released)
+shell = ["/bin/sh", "-c", "sleep 600 & echo started; wait"]
+for _ in range(2):
+    guard.watch(subprocess.Popen(shell, start_new_session=True).pid)
+guard.release(released)
+guard.release(released)
+sys.stdin.read()
+"""
+LIMIT_S = 30
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+def test_groups_die_with_a_killed_process_and_released_ones_do_not(
+    sleeper: subprocess.Popen[bytes],
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(sleeper.pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        assert ["started\n"] * 2 == [parent.stdout.readline() for _ in range(2)]
+        parent.kill()
+        assert "" == parent.stdout.read()  # the pipe ends with its last holder
+    assert sleeper.poll() is None
+
+
+async def test_what_is_watched_at_a_close_is_killed(sleeper: subprocess.Popen[bytes]) -> None:
+    guard = Guard()
+    guard.watch(sleeper.pid)
+    await guard.close()
+    assert -signal.SIGKILL == sleeper.wait(LIMIT_S)
+
+
+async def test_a_guard_that_is_gone_is_told_and_holds_up_nobody(
+    sleeper: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = Guard()
+    assert guard._process is not None
+    guard._process.kill()
+    guard._process.wait(LIMIT_S)
+    guard.watch(sleeper.pid)
+    await guard.close()
+    assert ["Broken pipe" in line for line in caplog.messages] == [True]
+    assert sleeper.poll() is None
+
+
+async def test_where_there_is_no_shell_kernels_start_all_the_same(
+    sleeper: subprocess.Popen[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = Guard(shell="/no/shell")
+    guard.watch(sleeper.pid)
+    guard.release(sleeper.pid)
+    await guard.close()
+    assert ["may outlive this process" in line for line in caplog.messages] == [True]
