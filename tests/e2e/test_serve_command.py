@@ -379,7 +379,7 @@ def test_a_configuration_file_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["srve"], "there is no command 'srve', only serve, run, exec"),
+        (["srve"], "there is no command 'srve', only serve, run, inspect"),
         (["serve", "now"], "'now'"),
         (["serve", "--port=http"], "port"),
         (["serve", "--Web.port=70000"], "port"),
