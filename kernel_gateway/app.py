@@ -87,12 +87,20 @@ async def local_service(settings: Settings, folder: Path | None = None) -> Async
 async def left_service(settings: Settings, folder: Path) -> AsyncIterator[Service]:
     """The engine over what a command has left behind that was killed: its runs are lost by then.
 
-    Raises `Refused` when the command is alive. The folder stays.
+    Raises `Refused` when the command is alive, and when there is no such folder. The folder stays.
     """
+    if not await asyncio.to_thread(folder.is_dir):
+        raise Refused("There is nothing left in it.")
     prepare_process()
     engine = replace(settings.engine, retention_s=_FOR_EVER_S, warm={})
-    async with _engine(replace(settings, engine=engine), folder) as service:
+    async with _engine(replace(settings, engine=engine), folder, is_past=True) as service:
         yield service
+
+
+def left_files(folder: Path) -> Path | None:
+    """Where files lie that code has left there before it was killed, if there are any. Blocks."""
+    kept = _artifacts(folder)
+    return kept if any(not path.is_dir() for path in kept.rglob("*")) else None
 
 
 #: Ends that need no looking into: what was asked cannot be done, or somebody has stopped us.
@@ -101,9 +109,15 @@ _EXPECTED = (GatewayError, OSError, SystemExit, KeyboardInterrupt, asyncio.Cance
 
 @asynccontextmanager
 async def _engine(
-    settings: Settings, folder: Path, *, sender: Sender | None = None, render: Render | None = None
+    settings: Settings,
+    folder: Path,
+    *,
+    sender: Sender | None = None,
+    render: Render | None = None,
+    is_past: bool = False,
 ) -> AsyncIterator[LocalService]:
-    """Each part is closed even if the closing of another fails; the store last."""
+    """Each part is closed even if the closing of another fails; the store last. Of what `is_past`
+    the files are left that no run has taken yet."""
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(_make_private, folder)
         store = await Store.open(replace(settings.store, folder=folder))
@@ -113,13 +127,19 @@ async def _engine(
         )
         stack.push_async_callback(launcher.close)
         engine = replace(
-            settings.engine, sessions_dir=folder / "sessions", artifacts_dir=folder / "artifacts"
+            settings.engine,
+            sessions_dir=folder / "sessions",
+            artifacts_dir=None if is_past else _artifacts(folder),
         )
         service = LocalService(launcher, store, engine, sender=sender, render=render)
         stack.push_async_callback(service.close)
         await service.start()
         await launcher.start()
         yield service
+
+
+def _artifacts(folder: Path) -> Path:
+    return folder / "artifacts"
 
 
 def _make_private(folder: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -293,9 +294,9 @@ class AsyncClient:
                 with wire.wire_faults(self._address):
                     response = await self._http.send(self._request(call, self._timeout_s))
             except Unreachable as fault:
-                result = attempts.lost(fault)
+                result = attempts.lost(fault, time.monotonic())
             else:
-                result = attempts.answered(wire.answer_of(response))
+                result = attempts.answered(wire.answer_of(response), time.monotonic())
             if not isinstance(result, Again):
                 return result
             await asyncio.sleep(result.pause_s)

@@ -276,9 +276,9 @@ class Client:
                 with wire.wire_faults(self._address):
                     response = self._http.send(self._request(call, self._timeout_s))
             except Unreachable as fault:
-                result = attempts.lost(fault)
+                result = attempts.lost(fault, time.monotonic())
             else:
-                result = attempts.answered(wire.answer_of(response))
+                result = attempts.answered(wire.answer_of(response), time.monotonic())
             if not isinstance(result, Again):
                 return result
             time.sleep(result.pause_s)

@@ -12,13 +12,16 @@ import asyncio
 import base64
 import tempfile
 import uuid
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel_gateway.client import protocol
 from kernel_gateway.client.download import named_artifact
+from kernel_gateway.client.patience import Patience
 from kernel_gateway.client.values import Gap, Unknown
+from kernel_gateway.errors import GatewayError, Unreachable, WireFault
 from kernel_gateway.runs.records import Record
 from kernel_gateway.service import ArtifactContent, LogPage
 
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
 
 #: Longer than we go on asking for a gateway that is away, and than a picture takes to be fetched.
 UNREAD_S = 120.0
+#: For the client: a gateway that is away is asked for half a minute, however it fails.
+PATIENCE = Patience(total_s=30.0)
+#: What nobody wants to wait for is asked of the gateway so long.
+HASTE_S = 2.0
 _CHUNK_BYTES = 2**20
 
 
@@ -52,9 +59,17 @@ class RemoteEngine:
     async def start(
         self, job: NotebookJob, notebook: Mapping[str, Any], kernel_name: str
     ) -> RunInfo:
-        """Under an ID of its own: sent again when the answer was lost, it is made once."""
-        call = await asyncio.to_thread(creation, job, notebook, kernel_name, str(uuid.uuid4()))
-        return await self._client.ask(call)
+        """Under an ID of its own: sent again when the answer was lost, it is made once. A run that
+        was perhaps made, and of which nobody will know, is ended if that can be."""
+        run_id = str(uuid.uuid4())
+        call = await asyncio.to_thread(creation, job, notebook, kernel_name, run_id)
+        try:
+            return await self._client.ask(call)
+        except (WireFault, asyncio.CancelledError):
+            with suppress(GatewayError):
+                async with _in_haste(HASTE_S):
+                    await self._client.cancel(run_id, grace=0.0, message="nobody waits for it")
+            raise
 
     async def run(self, uid: RunUid) -> RunInfo:
         return await self._client.run(uid)
@@ -95,10 +110,22 @@ class RemoteEngine:
     async def cancel(
         self, uid: RunUid, *, escalate: bool, grace_s: float | None, message: str
     ) -> None:
-        await self._client.cancel(uid, escalate=escalate, grace=grace_s, message=message)
+        """Who does not wait for the code does not wait for a gateway that is away, either."""
+        async with _in_haste(HASTE_S if escalate else None):
+            await self._client.cancel(uid, escalate=escalate, grace=grace_s, message=message)
 
     async def give_input(self, uid: RunUid, value: str | None, prompt_id: int) -> None:
         await self._client.input(uid, value, prompt_id)
+
+
+@asynccontextmanager
+async def _in_haste(limit_s: float | None) -> AsyncIterator[None]:
+    """Raises `Unreachable` when it takes longer."""
+    try:
+        async with asyncio.timeout(limit_s):
+            yield
+    except TimeoutError:
+        raise Unreachable("The gateway does not answer in time.") from None
 
 
 def creation(

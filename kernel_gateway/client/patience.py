@@ -30,13 +30,15 @@ _AGAIN = {
 class Patience:
     """The pauses double from the first to the longest; one that the gateway asks for goes before.
 
-    With these numbers a gateway may be away for half a minute: longer than its restart takes.
+    With these numbers a gateway may be away for half a minute: longer than its restart takes. One
+    that takes its time to fail can be asked for longer, unless `total_s` says how long.
     """
 
     tries: int = 8  # without any progress
     first_s: float = 0.2
     most_s: float = 10.0
     most_asked_s: float = 60.0  # of what a Retry-After may ask for
+    total_s: float | None = None  # after the first failure of a call no try begins any more
 
     def pause_s(self, failures: int, asked_s: float | None) -> float:
         """Before the next try, after so many that have failed."""
@@ -76,25 +78,35 @@ class Attempts(Generic[T]):
     def __init__(self, call: Call[T], patience: Patience) -> None:
         self._call = call
         self._tries = Tries(patience)
+        self._total_s = patience.total_s
+        self._failed_at: float | None = None  # first
         self._lost = False  # an answer: what was asked for may be done
 
-    def lost(self, fault: WireFault) -> Again:
+    def lost(self, fault: WireFault, now: float) -> Again:
         """No answer has come. Raises the fault when the call is given up."""
         if not self._call.repeatable:
             raise fault
         self._lost = True
-        return Again(self._tries.failed(fault))
+        return self._again(fault, now)
 
-    def answered(self, answer: Answer) -> T | Again:
+    def answered(self, answer: Answer, now: float) -> T | Again:
         """Raises the gateway's error when that is the last word."""
         if self._call.repeatable and may_come_back(answer):
-            return Again(self._tries.failed(fault_of(answer), retry_after_s(answer)))
+            return self._again(fault_of(answer), now, retry_after_s(answer))
         try:
             return settled(self._call, answer)
         except GatewayError as fault:
             if self._lost and isinstance(fault, self._call.done_by):
                 return self._call.read(Answer(status=HTTPStatus.NO_CONTENT))
             raise
+
+    def _again(self, fault: GatewayError, now: float, asked_s: float | None = None) -> Again:
+        again = Again(self._tries.failed(fault, asked_s))
+        if self._failed_at is None:
+            self._failed_at = now
+        elif self._total_s is not None and now - self._failed_at + again.pause_s > self._total_s:
+            raise fault
+        return again
 
 
 def may_come_back(answer: Answer) -> bool:

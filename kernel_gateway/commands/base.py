@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 REFUSED = 1
 USAGE = 2
 NO_KERNEL = 3
+INTERRUPTED = 130
 
 ALIASES: dict[Any, Any] = {**base_aliases, "data-dir": "Gateway.data_dir"}
 FLAGS: dict[Any, Any] = {**base_flags}

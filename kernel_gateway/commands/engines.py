@@ -19,7 +19,7 @@ from kernel_gateway.commands.base import Command, UsageError
 from kernel_gateway.errors import Refused
 from kernel_gateway.notebook.bringing import Homes, gathered
 from kernel_gateway.notebook.engine import LocalEngine
-from kernel_gateway.notebook.places import STANDARD, folder_of
+from kernel_gateway.notebook.places import STANDARD, folder_of, shown
 from kernel_gateway.service import LOCAL_OWNER
 
 if TYPE_CHECKING:
@@ -95,8 +95,10 @@ class EngineCommand(Command):
         """Where files belong that a run has left behind which works in `folder`. The artifacts of
         several are not to replace each other's."""
         above = folder_of(output)
-        # An output that is no file of ours has nothing beside it: it is called by its input.
-        name = _stem(output if above is not None else notebook)
+        # An output that is no file of ours has nothing beside it: it is called by its input, which
+        # several may have in common.
+        is_beside = above is not None or is_one_of_several
+        name = _stem(shown(output) if is_beside else notebook)
         if self.artifacts is None:
             return Homes(work=folder, artifacts=(above or Path.cwd()) / f"{name}_artifacts")
         wanted = Path(self.artifacts).expanduser().absolute()
@@ -119,7 +121,7 @@ async def remote_engine(url: str, token: str | None) -> AsyncIterator[Engine]:
     # A run in this process needs nothing of it.
     from kernel_gateway.client import AsyncClient
     from kernel_gateway.client.address import TOKEN_VARIABLE, address
-    from kernel_gateway.client.engine import RemoteEngine
+    from kernel_gateway.client.engine import PATIENCE, RemoteEngine
     from kernel_gateway.commands.server import AT_ONCE
 
     where = address(url, token, env=os.environ)
@@ -127,5 +129,5 @@ async def remote_engine(url: str, token: str | None) -> AsyncIterator[Engine]:
         raise UsageError(f"A token is needed for {where}: set {TOKEN_VARIABLE}, or give --token.")
     async with AsyncClient(url, token, patience=AT_ONCE) as hasty:
         await hasty.kernelspecs()
-    async with AsyncClient(url, token) as client:
+    async with AsyncClient(url, token, patience=PATIENCE) as client:
         yield RemoteEngine(client)

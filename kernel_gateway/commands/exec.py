@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from traitlets import Float, Unicode
 
 from kernel_gateway import app
-from kernel_gateway.commands.base import ALIASES, Command, UsageError
+from kernel_gateway.commands.base import ALIASES, INTERRUPTED, Command, UsageError
 from kernel_gateway.commands.showing import (
     BROKEN_PIPE,
     CODES,
-    INTERRUPTED,
     Shown,
     exit_code,
 )

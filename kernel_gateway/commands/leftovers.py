@@ -25,7 +25,12 @@ def leftovers(settings: Settings) -> dict[Path, list[Kept]]:
     """
     found: dict[Path, list[Kept]] = {}
     for folder in sorted(app.headless_folders(settings).glob("*/")):
-        jobs = left_behind(folder)
-        if jobs and not is_held(folder):
-            found[folder] = jobs
+        if left_behind(folder) and not is_held(folder) and (jobs := left_behind(folder)):
+            found[folder] = jobs  # those that were there when it was not held any more
     return found
+
+
+def taken(settings: Settings) -> frozenset[Path]:
+    """Outputs that commands write which live. Blocks."""
+    folders = filter(is_held, app.headless_folders(settings).glob("*/"))
+    return frozenset(kept.output for folder in folders for kept in left_behind(folder))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from jupyter_core.application import NoStart
 
-from kernel_gateway.commands.base import CommandGroup
+from kernel_gateway.commands.base import INTERRUPTED, CommandGroup
 
 _WHERE = "kernel_gateway.commands"
 
@@ -40,11 +41,13 @@ class KernelGatewayApp(CommandGroup):
 
 def main(argv: list[str] | None = None) -> None:
     app = KernelGatewayApp.instance()
-    app.initialize(argv)
     try:
+        app.initialize(argv)
         app.start()
     except NoStart:  # a configuration file was all that was wanted
         return
+    except KeyboardInterrupt:  # of a command that has no way of its own to end, or not yet
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

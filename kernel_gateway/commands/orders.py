@@ -55,10 +55,10 @@ def places(
     found = [
         Place(
             input=name,
-            output=_output(template, {**values, **chosen}, label, new_id(), now),
+            output=_output(template, rest, {**values, **chosen}, label, new_id(), now),
             values={**values, **chosen},
         )
-        for name, template in _inputs(names, output_dir)
+        for name, template, rest in _inputs(names, output_dir)
         for label, chosen in combinations
     ]
     counts = Counter(place.output for place in found)
@@ -73,38 +73,46 @@ def places(
 # -- inputs and outputs ----------------------------------------------------------------------------
 
 
-def _inputs(names: Sequence[str], output_dir: str | None) -> list[tuple[str, str]]:
-    """Each with its output, so far."""
+def _inputs(names: Sequence[str], output_dir: str | None) -> list[tuple[str, str, str]]:
+    """Each with its output, so far: what was given of it, and what comes behind as it is."""
     if output_dir is not None and names:
-        return [(name, _in_folder(output_dir, default_output(name))) for name in names]
+        return [(name, *_in_folder(output_dir, default_output(name))) for name in names]
     if not 1 <= len(names) <= 2:
         raise UsageError(
             f"A notebook and perhaps an output are needed, not {len(names)} names: kernel-gateway "
             "run IN.ipynb [OUT.ipynb]. Several notebooks need --output-dir DIR; then all names are "
             "inputs."
         )
-    return [(names[0], names[1] if len(names) == 2 else default_output(names[0]))]
+    if len(names) == 2:
+        return [(names[0], names[1], "")]
+    return [(names[0], "", default_output(names[0]))]
 
 
-def _in_folder(folder: str, output: str) -> str:
+def _in_folder(folder: str, output: str) -> tuple[str, str]:
     if output == STANDARD:
         raise UsageError("Standard input has no name that its output could have in a folder.")
-    return f"{(folder or '.').rstrip('/')}/{output.rpartition('/')[2]}"
+    return f"{(folder or '.').rstrip('/')}/", output.rpartition("/")[2]
 
 
 def _output(
-    template: str, values: Mapping[str, Json], label: str, run_uuid: str, now: dt.datetime
+    template: str,
+    rest: str,
+    values: Mapping[str, Json],
+    label: str,
+    run_uuid: str,
+    now: dt.datetime,
 ) -> str:
     """What stands in braces is filled in; else the combination is put before the ending."""
     if "{" in template:
         try:
-            return filled(template, values, run_uuid=run_uuid, now=now)
+            return filled(template, values, run_uuid=run_uuid, now=now) + rest
         except InvalidField as fault:
             raise UsageError(f"{fault.fields['path']}.") from fault
-    if not label or template == STANDARD:
-        return template
-    ending = next((one for one in _ENDINGS if template.endswith(one)), "")
-    return f"{template.removesuffix(ending)}.{label}{ending}"
+    output = template + rest
+    if not label or output == STANDARD:
+        return output
+    ending = next((one for one in _ENDINGS if output.endswith(one)), "")
+    return f"{output.removesuffix(ending)}.{label}{ending}"
 
 
 # -- the matrix ------------------------------------------------------------------------------------

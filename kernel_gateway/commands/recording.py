@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from kernel_gateway.messaging import strict_json
 from kernel_gateway.notebook import metadata
 from kernel_gateway.notebook.batch import Done, Retried
-from kernel_gateway.notebook.exits import exit_code
 from kernel_gateway.notebook.plan import code_cells
 from kernel_gateway.notebook.runner import KernelChosen, NotSaved
 from kernel_gateway.runs import records
@@ -25,7 +24,7 @@ from kernel_gateway.runs.view import StepOutcome
 from kernel_gateway.web.render import record_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from kernel_gateway.messaging.strict_json import Json
@@ -123,8 +122,12 @@ class Recorded:
 class JsonEvents:
     """One event a line: `kernel`, `cell`, `text`, `not_saved`, `retry`, `end`."""
 
-    def __init__(self, stream: TextIO, *, log_output: bool) -> None:
+    def __init__(
+        self, stream: TextIO, *, log_output: bool, exit_code: Callable[[Done], int]
+    ) -> None:
+        """`exit_code` is that of the process, were there no other notebook."""
         self._stream = stream
+        self._exit_code = exit_code
         self._log_output = log_output
         self._attempts: dict[str, _Attempt] = {}  # by the names of their orders
 
@@ -154,7 +157,7 @@ class JsonEvents:
             case Retried(attempt=attempt, failed=failed):
                 return "retry", {"attempt": attempt, **_end(failed)}
             case Done():
-                return "end", _done(event)
+                return "end", _done(event, self._exit_code(event))
             case _:
                 return self._record(self._attempts[order.name], event)
 
@@ -186,13 +189,12 @@ def _end(result: NotebookResult) -> dict[str, Json]:
     return {"outcome": result.outcome.value, "reason": metadata.of_reason(result.reason)}
 
 
-def _done(done: Done) -> dict[str, Json]:
+def _done(done: Done, code: int) -> dict[str, Json]:
     fields: dict[str, Json] = {"attempt": done.attempt, "seconds": round(done.duration_s, 3)}
     if done.result is None:
-        return {**fields, "fault": str(done.fault)}
+        return {**fields, "fault": str(done.fault), "exit_code": code}
     result = done.result
     states = [step.state.value for step in result.steps]
     counts: dict[str, Json] = {state: states.count(state) for state in dict.fromkeys(states)}
-    code = exit_code(result.outcome, result.reason.code)
     uid = result.run.uid if result.run is not None else None
     return {**fields, **_end(result), "exit_code": code, "uid": uid, "cells": counts}

@@ -12,17 +12,17 @@ from traitlets import Bool
 
 from kernel_gateway import app
 from kernel_gateway.commands.base import FLAGS, REFUSED, Command, UsageError
-from kernel_gateway.commands.leftovers import leftovers
+from kernel_gateway.commands.leftovers import leftovers, taken
 from kernel_gateway.commands.summary import reason
 from kernel_gateway.commands.table import aligned, harmless
-from kernel_gateway.errors import GatewayError, NotebookUnwritable
+from kernel_gateway.errors import GatewayError
 from kernel_gateway.notebook.recovery import finish, left_behind
 from kernel_gateway.runs.view import Outcome
 from kernel_gateway.service import LOCAL_OWNER
 from kernel_gateway.store.lock import is_held
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from kernel_gateway.config import Settings
     from kernel_gateway.notebook.recovery import Kept
@@ -38,9 +38,10 @@ class RecoverApp(Command):
 
         A run of kernel-gateway run that is killed leaves its log behind. From it the output gets
         everything that was received; it says that the run was lost, in which cell, and which cells
-        were never run. Then the log is removed. Without names all such runs are finished; FOLDER is
-        one that kernel-gateway run has named. An output that somebody has written since is left as
-        it is, and ours is put beside it.
+        were never run. Files that the code has left are brought home. Then the log is removed, but
+        not when one of them could not be brought. Without names all such runs are finished; FOLDER
+        is one that kernel-gateway run has named. An output that somebody has written since is left
+        as it is, and ours is put beside it.
 
         Exit codes: 0 all are finished, or there was nothing to do · 1 one could not be finished ·
         2 usage.
@@ -63,7 +64,7 @@ class RecoverApp(Command):
             return 0
         if not found:
             print("There is nothing to finish.", file=sys.stderr)
-        done = [asyncio.run(_finish_all(settings, *one)) for one in found.items()]
+        done = [asyncio.run(finish_all(settings, folder)) for folder in found]
         return 0 if all(done) else REFUSED
 
     def _found(self, settings: Settings) -> Mapping[Path, Sequence[Kept]]:
@@ -90,26 +91,38 @@ def _show(found: Mapping[Path, Sequence[Kept]]) -> None:
         print(line)
 
 
-async def _finish_all(settings: Settings, folder: Path, jobs: Sequence[Kept]) -> bool:
+async def finish_all(settings: Settings, folder: Path) -> bool:
     """Of one runner: whether all of its outputs are complete; its folder goes then."""
+    others = await asyncio.to_thread(taken, settings)
     try:
         async with app.left_service(settings, folder) as service:
-            done = [await _finish(service, kept) for kept in jobs]
+            # Somebody else may have finished them before it was ours.
+            jobs = await asyncio.to_thread(left_behind, folder)
+            done = [await _finish(service, kept, others) for kept in jobs]
     except GatewayError as fault:  # somebody else is at it, or its store is broken
+        if not await asyncio.to_thread(left_behind, folder):
+            return True  # or has done it
         print(f"{folder}: {fault.message}", file=sys.stderr)
         return False
-    if all(done):
-        await asyncio.to_thread(shutil.rmtree, folder)
+    if done and all(done):
+        kept = await asyncio.to_thread(app.left_files, folder)
+        if kept is None:
+            await asyncio.to_thread(shutil.rmtree, folder)
+        else:
+            print(f"Files that the code had left when it was killed are in {kept}", file=sys.stderr)
     return all(done)
 
 
-async def _finish(service: Service, kept: Kept) -> bool:
+async def _finish(service: Service, kept: Kept, others: Collection[Path]) -> bool:
+    """A job that cannot be finished is no reason not to finish the others."""
     try:
-        finished = await finish(service, LOCAL_OWNER, kept)
-    except NotebookUnwritable as fault:
+        finished = await finish(service, LOCAL_OWNER, kept, others)
+    except GatewayError as fault:
         print(f"{kept.output}: {fault.message}", file=sys.stderr)
         return False
     result = finished.result
     why = "" if result.outcome is Outcome.OK else f" {harmless(reason(result))}"
     print(f"{result.outcome}:{why} -> {harmless(str(finished.output))}")
-    return True
+    if line := finished.brought.line(finished.homes):
+        print(harmless(line), file=sys.stderr)
+    return finished.is_whole

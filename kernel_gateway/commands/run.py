@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -261,7 +262,10 @@ class RunApp(EngineCommand):
         folder = app.headless_folder(settings)
         keeper: Keeper | None = None
         if self.server is None:
-            keeper = JobFolder(folder, [order.file for order in wanted.orders])
+            orders = wanted.orders
+            keeper = JobFolder(
+                folder, [order.file for order in orders], [order.homes for order in orders]
+            )
         wanted = replace(wanted, note=_note(settings))
         return asyncio.run(run_all(self.engine(settings, folder), wanted, keeper))
 
@@ -289,6 +293,7 @@ class RunApp(EngineCommand):
             self._item(place, sources[place.input], len(found) > 1, secrets, lines)
             for place in found
         ]
+        check_apart(found, items)
         return Wanted(
             items=tuple(items),
             jobs=self.jobs,
@@ -404,6 +409,28 @@ def _note(settings: Settings) -> str:
     outputs = "An output" if number == 1 else f"{number} outputs"
     is_are = "is" if number == 1 else "are"
     return f"{outputs} of an earlier run {is_are} not complete: kernel-gateway recover"
+
+
+def check_apart(found: Sequence[Place], items: Sequence[Item]) -> None:
+    """No run replaces what is of another one, by whatever names they are called."""
+    outputs = [item.order.file for item in items]
+    pages = [path.resolve() for item in items for _, path in item.pages]
+    artifacts = [item.order.homes.artifacts.resolve() for item in items]
+    for paths in (outputs, pages, artifacts):
+        counts = Counter(path for path in paths if path is not None)
+        if twice := next((path for path, count in counts.items() if count > 1), None):
+            raise UsageError(f"Two runs would both write {twice}: give them different outputs.")
+    inputs = [_file(place.input) for place in found]
+    for number, output in enumerate(outputs):
+        others = {path for other, path in enumerate(inputs) if other != number}
+        if output is not None and output in others:
+            raise UsageError(f"The output {output} is the input of another run.")
+
+
+def _file(name: str) -> Path | None:
+    """That a notebook is in, behind all links."""
+    folder = folder_of(name)
+    return None if folder is None else (folder / Path(name).name).resolve()
 
 
 # -- files -----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from kernel_gateway.commands.progress import Part, Progress, Screen
 from kernel_gateway.commands.recording import JsonEvents, Recorded, RecordFile
 from kernel_gateway.commands.summary import summary, table
 from kernel_gateway.errors import NotebookUnwritable, Refused
-from kernel_gateway.notebook.batch import Batch, Done, Retries
+from kernel_gateway.notebook.batch import Batch, Retries
 from kernel_gateway.notebook.exits import exit_code
 from kernel_gateway.notebook.plan import code_cells
 from kernel_gateway.notebook.rendering import render
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from kernel_gateway.notebook.batch import BatchEvent, Keeper, Order
+    from kernel_gateway.notebook.batch import BatchEvent, Done, Keeper, Order
     from kernel_gateway.notebook.engine import Engine
     from kernel_gateway.notebook.rendering import Form
-    from kernel_gateway.notebook.runner import NotebookResult
     from kernel_gateway.notebook.saving import CopySink
 
 _TICK_S = 0.5  # between two looks at the clock in the moving line
@@ -76,10 +75,11 @@ async def run_all(
 ) -> int:
     """The exit code: that of the first notebook, in their order, that did not end well."""
     record_file = _record_file(wanted.records)
-    view = _View(wanted)
-    work = _Work(wanted, view)
+    signals = Signals()
+    view = _View(wanted, signals, is_kept=keeper is not None)
+    work = _Work(wanted, view, signals)
     try:
-        with work.signals.caught():
+        with signals.caught():
             async with opened as engine:
                 recorded = engine if record_file is None else Recorded(engine, record_file)
                 await work.do(recorded, keeper)
@@ -104,14 +104,18 @@ def _record_file(path: Path | None) -> RecordFile | None:
 class _View:
     """What is seen of it: on stderr, or as JSON on stdout."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, signals: Signals, *, is_kept: bool) -> None:
+        """`is_kept`: what cannot be written now can be finished later."""
+        self._is_kept = is_kept
         codes = {order.name: _codes(order) for order in wanted.orders}
         self._screen = Screen(sys.stderr, sum(map(len, codes.values())))
         self._events: JsonEvents | None = None
         self._is_one = len(wanted.items) == 1
         self._progresses: dict[str, Progress] = {}
         if wanted.as_json:
-            self._events = JsonEvents(sys.stdout, log_output=wanted.log_output)
+            self._events = JsonEvents(
+                sys.stdout, log_output=wanted.log_output, exit_code=signals.exit_code
+            )
         else:
             self._progresses = {
                 name: Progress(
@@ -150,7 +154,8 @@ class _View:
             for done in all_done:
                 if line := done.brought.line(done.order.homes):
                     self._screen.line(line)
-        if any(done.fault is not None and done.begun and done.order.file for done in all_done):
+        unwritten = (done.order.file for done in all_done if done.fault is not None and done.begun)
+        if self._is_kept and any(unwritten):
             self._screen.line("When it can be written: kernel-gateway recover")
         for fault in faults:
             self._screen.line(fault)
@@ -169,10 +174,12 @@ def _one(done: Done) -> list[str]:
 class _Work:
     """The runs, and the reports of them."""
 
-    def __init__(self, wanted: Wanted, view: _View) -> None:
+    def __init__(self, wanted: Wanted, view: _View, signals: Signals) -> None:
         self._wanted = wanted
         self._view = view
-        self.signals = Signals()
+        self._signals = signals
+        self._rendering: asyncio.Timeout | None = None
+        self._is_cut_short = False
         self.all_done: list[Done] = []
         self.faults: list[str] = []  # of reports
 
@@ -186,7 +193,7 @@ class _Work:
             retries=wanted.retries,
             keeper=keeper,
         )
-        self.signals.obey(batch.stop)
+        self._signals.obey(partial(self._stop, batch))
         ticking = asyncio.create_task(self._view.tick())
         try:
             self.all_done = await batch.run()
@@ -194,6 +201,12 @@ class _Work:
         finally:
             ticking.cancel()
             await asyncio.wait({ticking})
+
+    def _stop(self, batch: Batch, how: Stop) -> None:
+        batch.stop(how)
+        if how is not Stop.INTERRUPT and self._rendering is not None:
+            self._rendering.reschedule(asyncio.get_running_loop().time())
+            self._rendering = None
 
     def _answered(self, orders: list[Order]) -> list[Order]:
         if not self._wanted.stdin:
@@ -211,25 +224,33 @@ class _Work:
                 raise done.fault
 
     def exit_code(self) -> int:
-        codes = [self._code(done) for done in self.all_done]
-        return next(filter(None, codes), REFUSED if self.faults else 0)
-
-    def _code(self, done: Done) -> int:
-        if done.result is not None:
-            return self.signals.exit_code(done.result)
-        return REFUSED if done.begun else USAGE
+        codes = map(self._signals.exit_code, self.all_done)
+        if code := next(filter(None, codes), 0):
+            return code
+        if self._is_cut_short:
+            return self._signals.own_code
+        return REFUSED if self.faults else 0
 
     # -- reports -----------------------------------------------------------------------------------
 
     async def _report(self) -> None:
         """Of failed runs as well. A report that cannot be made is no reason not to make others."""
+        if self._wanted.report is not None:
+            await self._junit(self._wanted.report)
+        try:
+            async with asyncio.timeout(None) as self._rendering:
+                await self._pages()
+        except TimeoutError:
+            self._is_cut_short = True
+            self.faults.append("Not all pages were made: it was stopped.")
+        self._rendering = None
+
+    async def _pages(self) -> None:
         room = asyncio.Semaphore(self._wanted.jobs)
         async with asyncio.TaskGroup() as tasks:
             for item, done in zip(self._wanted.items, self.all_done, strict=True):
                 for form, path in item.pages if done.result is not None else ():
                     tasks.create_task(self._page(item, form, path, room))
-            if self._wanted.report is not None:
-                tasks.create_task(self._junit(self._wanted.report))
 
     async def _page(self, item: Item, form: Form, path: Path, room: asyncio.Semaphore) -> None:
         assert item.copy is not None
@@ -238,6 +259,8 @@ class _Work:
                 await render(item.copy.last, form, path)
         except Refused as fault:
             self.faults.append(fault.message)
+        except OSError as fault:  # no process, no room for its files
+            self.faults.append(f"{path} was not made: {fault.strerror or fault}.")
 
     async def _junit(self, path: Path) -> None:
         suites = [
@@ -246,9 +269,9 @@ class _Work:
                 notebook=done.notebook,
                 result=done.result,
                 attempt=done.attempt,
+                fault=done.fault,
             )
             for done in self.all_done
-            if done.result is not None
         ]
         try:
             await asyncio.to_thread(lambda: FileSink(path).save(junit(suites)))
@@ -266,14 +289,20 @@ class Signals:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
+        """But for those that are ignored: who has started us, as nohup does, wants it so."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._terminate, number)
+        meant: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGINT: self._interrupt,
+            signal.SIGTERM: partial(self._terminate, signal.SIGTERM),
+            signal.SIGHUP: partial(self._terminate, signal.SIGHUP),
+        }
+        heard = [number for number in meant if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in heard:
+            loop.add_signal_handler(number, meant[number])
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in heard:
                 loop.remove_signal_handler(number)
 
     def obey(self, stop_all: Callable[[Stop], None]) -> None:
@@ -281,10 +310,20 @@ class Signals:
         for how in self._asked:
             stop_all(how)
 
-    def exit_code(self, result: NotebookResult) -> int:
+    @property
+    def own_code(self) -> int:
+        """Of a process that they have ended."""
+        return 128 + (self._ended_by or signal.SIGINT)
+
+    def exit_code(self, done: Done) -> int:
+        """Were there no other notebook."""
+        result = done.result
+        if result is None:
+            return REFUSED if done.begun else USAGE
         if result.outcome is Outcome.CANCELLED and self._ended_by is not None:
-            return 128 + self._ended_by
-        return exit_code(result.outcome, result.reason.code)
+            return self.own_code
+        code = exit_code(result.outcome, result.reason.code)
+        return self.own_code if not code and done.brought.is_cut_short else code
 
     def _interrupt(self) -> None:
         """The first is for the code, which may make something of it; the second ends it."""

@@ -15,8 +15,8 @@ from traitlets import Unicode
 
 from kernel_gateway.client import Client, Patience
 from kernel_gateway.client.address import TOKEN_VARIABLE, address
-from kernel_gateway.commands.base import Command, UsageError
-from kernel_gateway.commands.showing import BROKEN_PIPE, INTERRUPTED
+from kernel_gateway.commands.base import INTERRUPTED, Command, UsageError
+from kernel_gateway.commands.showing import BROKEN_PIPE
 from kernel_gateway.commands.terminal import forget_stdout
 
 if TYPE_CHECKING:

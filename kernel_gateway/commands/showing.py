@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from kernel_gateway.commands.base import INTERRUPTED
 from kernel_gateway.runs import records
 from kernel_gateway.runs.view import Outcome
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")  # colours, the one thing IPython puts into a traceback
 
 BROKEN_PIPE = 141
-INTERRUPTED = 130
 #: Of runs that have no exit code of their own.
 CODES = {
     Outcome.OK: 0,

@@ -117,13 +117,17 @@ class _Thread(Generic[T]):
         self._thread.start()
 
     def result(self, interrupt: Callable[[], None]) -> T:
+        """Also when Ctrl-C comes again while the one before is passed on."""
         interrupted: KeyboardInterrupt | None = None
-        while not self._over.is_set():
+        passed_on = True
+        while not (self._over.is_set() and passed_on):
             try:
+                if not passed_on:
+                    interrupt()
+                    passed_on = True
                 self._over.wait()
             except KeyboardInterrupt as fault:
-                interrupted = fault
-                interrupt()
+                interrupted, passed_on = fault, False
         self._thread.join()
         if interrupted is not None:
             raise interrupted

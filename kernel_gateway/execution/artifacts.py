@@ -59,7 +59,8 @@ def has_files(folder: Path) -> bool:
         return True
 
 
-_State: TypeAlias = tuple[int, int, int]  # inode, size and time of change of a file
+#: Inode, size, and when its content and its inode were changed: the user's code can set the former.
+_State: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,7 @@ class Collector:
                     await self._save(live, found, ArtifactKind.FILE)
                 if work is not None:
                     found = await asyncio.to_thread(_look, work.folder)
-                    found.files = [
-                        one for one in found.files if work.sent.get(one.name) != one.state
-                    ]
+                    found.files = [one for one in found.files if not work.has(one)]
                     await self._save(live, found, ArtifactKind.WORK)
         except TimeoutError:
             self._fail(live, _ITSELF, f"not saved within {SAVE_LIMIT_S:g} s")
@@ -212,7 +211,7 @@ def _look_at(found: _Found, folder: Path, path: str) -> None:
     is_link = stat.S_ISLNK(status.st_mode)
     if is_link or stat.S_ISREG(status.st_mode):
         mime = LINK if is_link else _mime_of(name)
-        state = (status.st_ino, status.st_size, status.st_mtime_ns)
+        state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         found.files.append(_File(folder / path, name, status.st_size, mime, state))
     else:
         found.faults.append((name, "neither a file nor a link"))

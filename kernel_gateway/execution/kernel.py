@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from kernel_gateway.errors import KernelDead, MalformedMessage
@@ -276,7 +276,7 @@ class ManagedKernel:
     def output(self) -> KernelOutput:
         said = self._last_output if self._kernel is None else self._kernel.output()
         mask = self.recipe.mask
-        text = said.text if mask is None else mask.text(said.text)
+        text = said.text if mask is None else _masked_end(mask, said.text, said.dropped)
         return KernelOutput(text, said.dropped, self.generation)
 
     def is_ours(self, session: str) -> bool:
@@ -415,7 +415,14 @@ class ManagedKernel:
             return self._farewell
         if self._restart_wanted:
             return RESTARTED
-        return RETIRED if self._retired else self._masked(reason_of(how))
+        return RETIRED if self._retired else self._masked(reason_of(self._with_masked_tail(how)))
+
+    def _with_masked_tail(self, how: KernelExit) -> KernelExit:
+        """All of it, for a reason tells less, and that could begin within something."""
+        mask, dropped = self.recipe.mask, self._last_output.dropped
+        if mask is None:
+            return how
+        return replace(how, stderr_tail=_masked_end(mask, how.stderr_tail, dropped))
 
     def _masked(self, reason: Reason) -> Reason:
         mask = self.recipe.mask
@@ -715,6 +722,11 @@ class ManagedKernel:
 
 def _nothing() -> None:
     pass
+
+
+def _masked_end(mask: Mask, text: str, dropped: int) -> str:
+    """Of what the process wrote itself."""
+    return mask.end(text) if dropped else mask.text(text)
 
 
 def _settle(told: asyncio.Future[Any], value: object) -> None:

@@ -13,9 +13,9 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.runs import records
 from kernel_gateway.runs.answer import Cursor, Standing
+from kernel_gateway.runs.comms import size_of
 from kernel_gateway.runs.records import Body, Record, Seq
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.service import Owner, RunId, RunInfo, RunUid, WebhookView
@@ -116,7 +116,9 @@ class LiveRun:
 
     def heard(self, event: events.Event) -> Sequence[events.Event]:
         """What its machine is told of it, without secrets."""
-        return (event,) if self._masker is None else self._masker.take(event)
+        if self._masker is None:
+            return (event,)
+        return self._masker.take(event, is_over=self.machine.finished)
 
     def append(self, body: Body, step: int | None, now: Instant) -> None:
         if self._is_closed:
@@ -197,6 +199,17 @@ class LiveRun:
         """Whatever comes now, as output of a thread, is dropped in silence."""
         self._is_closed = True
         self.wake()
+
+    @property
+    def is_closed(self) -> bool:
+        """Its log does not go on, whatever becomes of its kernel."""
+        return self._is_closed
+
+    def needs_no_reader(self) -> None:
+        """It is over, or forgotten."""
+        if self.unread is not None:
+            self.unread.cancel()
+            self.unread = None
 
     def stored_run(self) -> StoredRun:
         identity, view = self.identity, self.view
@@ -402,5 +415,5 @@ def _chars(body: Body) -> int:
     if isinstance(body, records.Output | records.Updated):
         return sum(len(value) if isinstance(value, str) else 500 for value in body.data.values())
     if isinstance(body, records.Comm):
-        return len(encode(body.data)) + sum(map(len, body.buffers or ()))
+        return size_of(body)
     return 200

@@ -441,7 +441,7 @@ class LocalService:
             digest = digest_of(request.plan, session.id)
             found = await self._of_this_id(session, request.run_id)
         else:
-            digest = digest_of(request.plan, _own_kernel(request))
+            digest = digest_of(request.plan, await self._own_kernel(request))
             found = await self._own_of_this_id(owner, request)
         if found is not None and found.identity.digest == digest:
             return found, False
@@ -450,6 +450,12 @@ class LocalService:
                 f"The run ID {request.run_id!r} is taken by a run with another body."
             )
         return self._new_run(owner, session, request, digest), True
+
+    async def _own_kernel(self, request: RunRequest) -> str:
+        """Files are hashed in a thread: others do not wait for that."""
+        if not request.files:
+            return _own_kernel(request)
+        return await asyncio.to_thread(_own_kernel, request)
 
     def _addressed(self, owner: Owner, request: RunRequest) -> Session | None:
         """None: the run brings a kernel of its own."""
@@ -511,8 +517,8 @@ class LocalService:
             session.queue.check_room()
         else:
             self._slots.check_room()
-        self._check_webhook(request)
         _check_secrets(request)
+        self._check_webhook(request)
         if (fault := self._fault()) is not None:
             raise fault
         request = _with_start_limit(request, start_limit_s)
@@ -650,6 +656,7 @@ class LocalService:
 
     def _forget(self, live: LiveRun) -> None:
         identity = live.identity
+        live.needs_no_reader()
         self._live.pop(identity.uid, None)
         own = identity.owner, identity.run_id
         if self._own_ids.get(own) == identity.uid:
@@ -740,7 +747,7 @@ class LocalService:
 
     def _may_go_on(self, found: Found) -> bool:
         """A run that is over, whose kernel is its own and still there."""
-        if not isinstance(found, LiveRun):
+        if not isinstance(found, LiveRun) or found.is_closed:
             return False
         return self._slots.holds(found) or found.told < found.log.next - 1
 
@@ -850,8 +857,7 @@ class LocalService:
     def _expect_reader(self, live: LiveRun) -> None:
         """Whose reader dies between two pages is found out by silence: no connection tells it."""
         limit_s = live.identity.plan.unread_s
-        if live.unread is not None:
-            live.unread.cancel()
+        live.needs_no_reader()
         if limit_s is None or live.has_ended:
             return
         now, gone = self._clock.now().mono, f"nobody has read its log for {limit_s:g} s"
@@ -934,8 +940,8 @@ def _own_kernel(request: RunRequest) -> str:
 
 
 def _check_secrets(request: RunRequest) -> None:
-    """Raises `InvalidField`, without the values. Names of files, output and the like are masked; a
-    context and labels are given back as they came."""
+    """Raises `InvalidField`, without the values. Names of files, output and the like are masked;
+    an ID, a webhook, a context and labels are given back as they came."""
     env = request.env
     if not all(name in env for name in request.secrets):
         raise InvalidField({"secrets": "must name variables that are in env"})
@@ -943,9 +949,15 @@ def _check_secrets(request: RunRequest) -> None:
     if found := {field: why for field, why in faults.items() if why is not None}:
         raise InvalidField(found)
     mask = mask_of(env, request.secrets)
-    told = {"context": request.plan.context, "labels": request.labels}
+    context, labels, webhook = request.plan.context, request.labels, request.webhook
+    told: dict[str, Sequence[str]] = {
+        "runId": [request.run_id or ""],
+        "webhook.url": [] if webhook is None else [webhook.url],
+        "context": [*context, *context.values()],
+        "labels": [*labels, *labels.values()],
+    }
     for field, values in told.items():
-        if mask is not None and any(mask.spans(one) for pair in values.items() for one in pair):
+        if mask is not None and any(map(mask.spans, values)):
             raise InvalidField({field: "holds the value of a secret, and would be stored"})
 
 

@@ -131,6 +131,8 @@ class Session:
         self.folder = folder  # None: it has none of its own
         self.artifact_dir = artifact_dir  # where its kernels leave files for their runs
         self.work: Work | None = None  # its folder as it was when files had been put into it
+        #: Called when a run is over, and its files are yet to be saved.
+        self.when_finished: Callable[[LiveRun], None] = _nobody_waits
         #: Called when a run is over and all that it needs here is done.
         self.when_released: Callable[[LiveRun], None] = _nobody_waits
         self.queue: Queue[LiveRun] = Queue(settings.queue_bound)
@@ -437,6 +439,8 @@ class Session:
             return
         for action in self._without_end(live, asked):
             self.perform(live, action)
+        if live in self._ends:
+            self.when_finished(live)
 
     def _without_end(self, live: LiveRun, asked: list[actions.Action]) -> Sequence[actions.Action]:
         """What may be done now. The end of a run that has left files is told when they are saved,
@@ -578,6 +582,7 @@ class Session:
         for handle in live.timers.values():
             handle.cancel()
         live.timers.clear()
+        live.needs_no_reader()
         self._arrived.pop(live, None)
         kernel = self._kernel_of(live)
         cell = self._cells.pop(live, None)
@@ -591,8 +596,8 @@ class Session:
             kernel.released(live)
         if (reached := self._line.leave(live)) is not None:
             self.feed(reached, events.Reached())
-        self._dispatch()
         self.when_released(live)
+        self._dispatch()
 
     # -- clients of the channels -------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from kernel_gateway.execution.losses import DELETED
 from kernel_gateway.execution.session import Origin, Session
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.kernels.kernel import KernelId
+from kernel_gateway.runs.masking import shown_env
 from kernel_gateway.service import SessionEvent, SessionEventName, SessionView
 from kernel_gateway.store.values import PutSession, StoredSession
 
@@ -85,6 +86,7 @@ class Sessions:
         self._collector = Collector(store, clock)
         self._tasks = Tasks("sessions")
         self._ends: set[asyncio.Future[None]] = set()  # of sessions that are being ended
+        self._expected: set[Session] = set()  # those that have a place, and no process yet
         self._by_id: dict[str, Session] = {}
         self._by_name: dict[tuple[Owner, str], Session] = {}
 
@@ -123,7 +125,7 @@ class Sessions:
             image=origin.image,
             language=origin.language.name if origin.language else "",
             tag=origin.tag,
-            env=origin.env,
+            env=shown_env(origin.env, origin.secrets),
             kernel=session.view(),
             created=created,
             created_at=session.created.wall,
@@ -255,6 +257,13 @@ class Sessions:
         self._check_limits(origin, [])
         return self._new(session_id, origin, folder)
 
+    def expect(self, session: Session) -> None:
+        """Limits count it until `expect_no_more`; while it is furnished nobody takes its place."""
+        self._expected.add(session)
+
+    def expect_no_more(self, session: Session) -> None:
+        self._expected.discard(session)
+
     async def furnish(self, session: Session, files: Mapping[str, bytes]) -> None:
         """Put them into its new folder. Raises `OutsideFolder` and `OSError`."""
         assert session.folder is not None
@@ -323,7 +332,8 @@ class Sessions:
 
     def _check_room(self, wanted: Origin, instead_of: Session | None) -> None:
         """Raises `TooManyKernels`. Dead ones count: what has died may be had by the thousand."""
-        origins = [one.origin for one in self._by_id.values() if one is not instead_of]
+        there = (*self._by_id.values(), *self._expected)
+        origins = [one.origin for one in there if one is not instead_of]
         self._check_limits(wanted, origins)
 
     def _check_limits(self, wanted: Origin, origins: list[Origin]) -> None:

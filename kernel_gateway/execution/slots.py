@@ -6,7 +6,7 @@ one owner go in the order in which they came; so nobody waits behind the thousan
 A run that a limit of kernels keeps from its slot waits for room, and lets other owners go before.
 
 When a run is over its kernel stays for a moment: threads of its code may still print, and what they
-say belongs to the run.
+say belongs to the run. It takes nothing new then, and is not started again when it dies.
 """
 
 from __future__ import annotations
@@ -128,6 +128,7 @@ class Slots:
         self._homes[live] = session
         if files is not None:
             self._files[live] = files
+        session.when_finished = self._finished
         session.when_released = self._released
 
     def put(self, live: LiveRun) -> None:
@@ -171,21 +172,24 @@ class Slots:
 
     def _serve(self, live: LiveRun) -> None:
         self._served.add(live)
-        if live in self._files:
-            self._furnished.add(live)
-            self._tasks.start(self._furnish(live))
-        else:
+        files = self._files.pop(live, None)
+        if files is None:
             self._admit(live)
-
-    async def _furnish(self, live: LiveRun) -> None:
-        """Its files first, then its kernel."""
+            return
         session = self._homes[live]
+        self._furnished.add(live)
+        self._sessions.expect(session)
+        self._tasks.start(self._furnish(live, session, files))
+
+    async def _furnish(self, live: LiveRun, session: Session, files: Mapping[str, bytes]) -> None:
+        """Its files first, then its kernel. It may have ended meanwhile."""
         try:
-            await self._sessions.furnish(session, self._files.pop(live))
+            await self._sessions.furnish(session, files)
         except Exception as fault:  # the disk is full
             session.feed(live, events.KernelLost(not_launched(fault)))
         finally:
             self._furnished.discard(live)
+            self._sessions.expect_no_more(session)
         if live in self._homes and not self._closed:
             self._admit(live)
         elif live in self._homes:
@@ -203,6 +207,11 @@ class Slots:
             return
         session.put(live)
 
+    def _finished(self, live: LiveRun) -> None:
+        """Its files are being saved."""
+        if live in self._homes:
+            self._homes[live].condemn(RUN_OVER)
+
     def _released(self, live: LiveRun) -> None:
         """A run of such a session is over; perhaps one that somebody else has sent there."""
         session = self._homes.pop(live, None)
@@ -212,20 +221,20 @@ class Slots:
         self._files.pop(live, None)
         if live not in self._served or live in self._furnished:
             return
-        if live.machine.outcome in _ABRUPT or not live.machine.plan.quiet_s:
-            session.condemn(RUN_OVER)  # now: a kernel that has died is not to be started again
-        else:
+        session.condemn(RUN_OVER)  # now: a kernel that has died is not to be started again
+        if live.machine.outcome not in _ABRUPT and live.machine.plan.quiet_s:
             self._listening.add(live)
         self._tasks.start(self._vacate(live, session))
 
     async def _vacate(self, live: LiveRun, session: Session) -> None:
         try:
-            await self._listen(live)
-            session.condemn(RUN_OVER)
+            if live in self._listening:
+                await self._listen(live, session)
             if self._sessions.get(session.id) is session and not self._closed:
                 await self._sessions.end(session, RUN_OVER)
-            else:  # somebody has deleted it, or all are being ended
+            else:  # somebody has deleted it, or all are being ended, or it was never admitted
                 await session.gone()
+                await self._sessions.remove_folders(session)
         finally:
             self._vacated(live)
 
@@ -235,8 +244,11 @@ class Slots:
         live.wake()
         self._fill()
 
-    async def _listen(self, live: LiveRun) -> None:
-        """Until its threads have been quiet for a while, or nobody wants to hear them."""
+    async def _listen(self, live: LiveRun, session: Session) -> None:
+        """Until its threads have been quiet for a while, or nobody wants to hear them, or they are
+        gone with their process."""
+        gone = self._tasks.start(session.gone())
+        gone.add_done_callback(lambda _: self.hear_no_more(live))
         quiet_s = live.machine.plan.quiet_s
         end = self._clock.now().mono + QUIET_CAP_S
         while live in self._listening:
@@ -247,4 +259,5 @@ class Slots:
                 live.append(records.Dropped(why=records.STILL_PRINTING, late=True), None, now)
                 break
             await live.changed(min(live.spoke_at + quiet_s, end) - now.mono)
+        gone.cancel()
         self._listening.discard(live)

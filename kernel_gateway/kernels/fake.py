@@ -76,6 +76,7 @@ class FakeBehaviour:
     subshells: bool = True
     #: What its process prints while it starts.
     setup: str = ""
+    setup_dropped: int = 0  # bytes before that, which are no longer kept
     #: False: a shutdown_request is ignored, so that only a signal ends it.
     obeys_shutdown: bool = True
     #: The kernel ends by itself instead of becoming ready.
@@ -148,7 +149,7 @@ class FakeKernel:
         return not self._end.done()
 
     def output(self) -> ProcessOutput:
-        return ProcessOutput(self._setup)
+        return ProcessOutput(self._setup, self.behaviour.setup_dropped)
 
     def send(self, request: Request | RawMessage) -> None:
         if self._end.done():

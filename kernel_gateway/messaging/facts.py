@@ -159,6 +159,8 @@ SUBSHELLS = "kernel subshells"
 #: Message types that are comms. There may be very many of them, and few runs want them.
 COMMS: Mapping[str, str] = {"comm_open": "open", "comm_msg": "msg", "comm_close": "close"}
 
+MOST_ID_CHARS = 1024  # of a comm: it is said again with each of its messages
+
 _NO_VALUES: Mapping[str, Json] = {}
 _STATUSES: Mapping[str, Fact] = {"busy": Busy(), "idle": Idle()}
 
@@ -225,9 +227,12 @@ def _error(content: Mapping[str, Json]) -> Fact:
 
 
 def _comm(what: str, content: Mapping[str, Json], buffers: tuple[bytes, ...]) -> Fact:
+    comm_id = _text(content, "comm_id")
+    if len(comm_id) > MOST_ID_CHARS:
+        raise MalformedMessage(f"comm_id must not be longer than {MOST_ID_CHARS} characters")
     return Comm(
         what=what,
-        comm_id=_text(content, "comm_id"),
+        comm_id=comm_id,
         data=_object(content, "data"),
         target_name=_text(content, "target_name", "") if what == "open" else "",
         buffers=buffers,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from kernel_gateway.errors import InvalidField, NotebookUnreadable, NotebookUnwritable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from kernel_gateway.notebook.job import NotebookJob
     from kernel_gateway.notebook.runner import NotebookResult
     from kernel_gateway.notebook.saving import Sink
+    from kernel_gateway.service import RunUid
 
 
 class Cause(Enum):
@@ -110,6 +112,9 @@ class Keeper(Protocol):
     def begin(self, number: int, job: NotebookJob) -> NotebookJob:
         """Before each attempt. The job to be run in its place, which can be found again."""
 
+    def chosen(self, number: int, language: str) -> None:
+        """Of the kernel of this attempt: its kernelspec may be gone one day."""
+
     def end(self, number: int) -> None:
         """Its output is complete."""
 
@@ -119,6 +124,9 @@ class Forgetful:
 
     def begin(self, number: int, job: NotebookJob) -> NotebookJob:
         return job
+
+    def chosen(self, number: int, language: str) -> None:
+        """Nothing was remembered."""
 
     def end(self, number: int) -> None:
         """Nothing was remembered."""
@@ -144,13 +152,18 @@ class Batch:
         self._retries = retries or Retries()
         self._keeper = keeper or Forgetful()
         self._running: set[NotebookRunner] = set()
+        self._bringing: set[asyncio.Timeout] = set()
         self._asked: list[Stop] = []
 
     def stop(self, how: Stop) -> None:
-        """All of them; those that have not begun are complete without a run."""
+        """All of them; those that have not begun are complete without a run. Files that are on
+        their way home are not waited for."""
         self._asked.append(how)
         for runner in self._running:
             runner.stop(how)
+        for patience in self._bringing:
+            patience.reschedule(_now())
+        self._bringing.clear()
 
     async def run(self) -> list[Done]:
         """In the order of the orders."""
@@ -172,7 +185,6 @@ class Batch:
         began = _now()
         result: NotebookResult | None = None
         fault: GatewayError | None = None
-        brought = Brought()
         job = order.job
         try:
             while True:
@@ -183,11 +195,11 @@ class Batch:
                 failed = Attempt(uid=result.run.uid, outcome=result.outcome, reason=result.reason)
                 job = replace(job, earlier=(*job.earlier, failed))
                 self._tell(order, Retried(attempt=job.attempt, failed=result))
-            uid = None if result.run is None else result.run.uid
-            brought = await bring(self._engine, uid, listener.found, order.homes)
-            await asyncio.to_thread(_close, order.sink)
+            listener.uid = None if result.run is None else result.run.uid
+            await asyncio.to_thread(_close, order.sink)  # whatever becomes of the files
         except _REFUSED as refused:
             result, fault = None, refused
+        brought = await self._bring(order, listener)
         if fault is None or not listener.begun:
             await asyncio.to_thread(self._keeper.end, number)
         return Done(
@@ -203,6 +215,7 @@ class Batch:
 
     async def _attempt(self, number: int, order: Order, listener: _Listener) -> NotebookResult:
         job = await asyncio.to_thread(self._keeper.begin, number, order.job)
+        listener.begin(partial(self._keeper.chosen, number))
         answers = None if order.answers is None else order.answers()
         runner = NotebookRunner(
             self._engine, job, _LeftOpen(order.sink), listener.hear, answers=answers
@@ -214,6 +227,18 @@ class Batch:
             return await runner.run()
         finally:
             self._running.remove(runner)
+            listener.uid = runner.uid
+            await listener.noted()
+
+    async def _bring(self, order: Order, listener: _Listener) -> Brought:
+        patience = asyncio.timeout(None)
+        self._bringing.add(patience)
+        try:
+            return await bring(
+                self._engine, listener.uid, listener.found, order.homes, patience=patience
+            )
+        finally:
+            self._bringing.discard(patience)
 
 
 class _Listener:
@@ -222,17 +247,34 @@ class _Listener:
     def __init__(self, order: Order, tell: Callable[[Order, BatchEvent], None]) -> None:
         self._order = order
         self._tell = tell
-        self.notebook = order.job.source.notebook
+        self._note: Callable[[str], None] | None = None
+        self._noting: asyncio.Task[None] | None = None
         self.begun = False
+        self.notebook = order.job.source.notebook
         self.found = Findings()
+        self.uid: RunUid | None = None
+
+    def begin(self, note: Callable[[str], None]) -> None:
+        """A new attempt, of which nothing is known yet. `note` is told the language; it blocks."""
+        self._note = note
+        self.notebook = self._order.job.source.notebook
+        self.found = Findings()
+        self.uid = None
 
     def hear(self, event: Event) -> None:
-        if isinstance(event, KernelChosen):  # a new attempt
+        if isinstance(event, KernelChosen):
             self.notebook = event.notebook
             self.begun = True
-            self.found = Findings()
+            language = event.choice.spec.language
+            assert self._note is not None
+            self._noting = asyncio.create_task(asyncio.to_thread(self._note, language))
         self.found.tell(event)
         self._tell(self._order, event)
+
+    async def noted(self) -> None:
+        if self._noting is not None:
+            await self._noting
+            self._noting = None
 
 
 @dataclass(frozen=True, slots=True)

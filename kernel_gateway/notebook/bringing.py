@@ -12,12 +12,13 @@ import asyncio
 import os
 import secrets
 import stat
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from kernel_gateway.errors import GatewayError, Refused
+from kernel_gateway.errors import GatewayError, Refused, Unreachable
 from kernel_gateway.runs.records import Artifact, ArtifactAdded, ArtifactKind, Record
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from kernel_gateway.service import ArtifactContent, RunUid
 
 MOST_BYTES = 2**30  # of all files that are sent: they are held in memory, and in base64 too
+_UNFIT = {"Cc", "Cs"}  # controls, NUL among them, and surrogates
 LINK = "inode/symlink"  # the type of an artifact that was a link
 
 
@@ -44,11 +46,14 @@ def gathered(folder: Path, names: Sequence[str]) -> Mapping[str, bytes]:
         top = Path(os.path.normpath(folder / name))
         if not top.is_relative_to(folder):
             raise Refused(f"{name} is outside of the working folder {folder}: it cannot be sent.")
-        for path in _files(top):
-            room -= path.stat().st_size
-            if room < 0:
-                raise Refused(f"The files to be sent have more than {MOST_BYTES} bytes.")
-            found[path.relative_to(folder).as_posix()] = _content(path)
+        try:
+            for path in _files(top):
+                room -= path.stat().st_size
+                if room < 0:
+                    raise Refused(f"The files to be sent have more than {MOST_BYTES} bytes.")
+                found[path.relative_to(folder).as_posix()] = path.read_bytes()
+        except OSError as fault:
+            raise Refused(f"{fault.filename or top} cannot be read: {fault.strerror}.") from fault
     return found
 
 
@@ -57,7 +62,7 @@ def _files(top: Path) -> Iterator[Path]:
     if not top.is_dir():
         yield _checked(top)
         return
-    for above, folders, names in os.walk(top):
+    for above, folders, names in os.walk(top, onerror=_raise):
         folders.sort()
         for name in folders:
             if os.path.islink(os.path.join(above, name)):
@@ -77,11 +82,9 @@ def _checked(path: Path) -> Path:
     return path
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as fault:
-        raise Refused(f"{path} cannot be read: {fault.strerror}.") from fault
+def _raise(fault: OSError) -> None:
+    """A folder that cannot be looked into is not an empty one."""
+    raise fault
 
 
 # -- and back --------------------------------------------------------------------------------------
@@ -123,6 +126,12 @@ class Brought:
     work: int = 0
     artifacts: int = 0
     faults: list[str] = field(default_factory=list)  # sentences without an end
+    is_cut_short: bool = False  # somebody did not want to wait for it
+
+    def give_up(self, number: int, why: str) -> None:
+        """`number` files are left where they are."""
+        if number:
+            self.faults.append(f"Not brought, as {why}: {_files_said(number)}")
 
     def line(self, homes: Homes) -> str:
         """For people; empty when there was nothing to be brought."""
@@ -134,32 +143,57 @@ class Brought:
         return "; ".join([*([f"Brought {' and '.join(parts)}"] if parts else []), *self.faults])
 
 
-async def bring(engine: Keeper, uid: RunUid | None, found: Findings, homes: Homes) -> Brought:
+async def bring(
+    engine: Keeper,
+    uid: RunUid | None,
+    found: Findings,
+    homes: Homes,
+    *,
+    patience: asyncio.Timeout | None = None,
+) -> Brought:
     """Put each file where it belongs. `uid` is None of a run that nobody can be asked for any more.
-    Nothing that goes wrong is raised, but `asyncio`'s own."""
+    Nothing that goes wrong is raised, but `asyncio`'s own. When `patience`, which is not entered
+    yet, comes to its end, the rest is left."""
     brought = Brought()
+    left = list(found.artifacts)
+    try:
+        async with patience or asyncio.timeout(None):
+            await _bring_all(engine, uid, left, homes, brought)
+    except TimeoutError:
+        brought.is_cut_short = True
+        brought.give_up(len(left), "it was stopped")
+    return brought
+
+
+async def _bring_all(
+    engine: Keeper, uid: RunUid | None, left: list[Artifact], homes: Homes, brought: Brought
+) -> None:
+    """What is done with goes from `left`."""
     if uid is None:
-        if number := len(found.artifacts):
-            brought.faults.append(f"Not brought, as the run is lost: {_files_said(number)}")
-        return brought
-    for artifact in found.artifacts:
+        brought.give_up(len(left), "the run is lost")
+        return
+    while left:
+        artifact = left[0]
         is_work = artifact.kind is ArtifactKind.WORK
         folder = homes.work if is_work else homes.artifacts
         try:
             target = await asyncio.to_thread(_target, folder, artifact)
             await _write(target, await engine.artifact(uid, artifact.id))
+        except Unreachable as fault:  # each of the others would be waited for as long
+            brought.give_up(len(left), f"the gateway is away ({_why(fault)})")
+            return
         except (GatewayError, OSError) as fault:
             brought.faults.append(f"{_shown(artifact.name)} was not brought: {_why(fault)}")
         else:
             brought.work += is_work
             brought.artifacts += not is_work
-    return brought
+        del left[0]
 
 
 def _target(folder: Path, artifact: Artifact) -> Path:
     """With the folders above it, which are made. Blocks. Raises `Refused` and `OSError`."""
     parts = artifact.name.split("/")
-    if any(part in {"", ".", ".."} or not part.isprintable() for part in parts):
+    if not all(map(_is_name, parts)):
         raise Refused("its name is no path below the folder")
     if artifact.mime == LINK:
         raise Refused("it is a link")
@@ -169,6 +203,11 @@ def _target(folder: Path, artifact: Artifact) -> Path:
         raise Refused("a link on its way leads out of the folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
+
+
+def _is_name(part: str) -> bool:
+    """Spaces of all kinds are in use; what steers a terminal, or is no text at all, is not."""
+    return part not in {"", ".", ".."} and not any(unicodedata.category(c) in _UNFIT for c in part)
 
 
 async def _write(target: Path, content: ArtifactContent) -> None:

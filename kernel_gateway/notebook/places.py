@@ -26,7 +26,8 @@ STANDARD = "-"
 TEXT_SUFFIXES = (".py", ".md", ".markdown", ".Rmd", ".qmd", ".R", ".r", ".jl")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")  # `simplecache::s3://...` has two
-_SECRETS = re.compile(r"(?<=://)[^/@]*@|[?#].*$")
+_SECRETS = re.compile(r"(?<=://)[^/]*@|[?#].*$")  # a password may have an @ of its own
+_PASSWORD = re.compile(r"://[^/:]*:([^/]+)@")
 _LOCAL = "file"
 
 
@@ -45,17 +46,10 @@ def sink_for(name: str) -> Sink:
         return StreamSink(sys.stdout.buffer)
     if _is_url(name):
         return _remote_sink(name)
-    path = _path(name)
-    if path.is_dir():
-        raise NotebookUnwritable(f"The output {name} is a folder; name a file in it.")
-    if not path.parent.is_dir():
-        raise NotebookUnwritable(f"The output {name} has no folder: make {path.parent} first.")
-    if path.exists() and not path.is_file():  # a device or a pipe
-        try:
-            return StreamSink(path.open("wb"), closes=True)
-        except OSError as fault:
-            raise NotebookUnwritable(f"{name} cannot be written: {fault.strerror}.") from fault
-    return FileSink(path)
+    try:
+        return _local_sink(name, _path(name))
+    except OSError as fault:
+        raise NotebookUnwritable(f"{name} cannot be written: {fault.strerror}.") from fault
 
 
 def default_output(name: str) -> str:
@@ -75,6 +69,19 @@ def shown(name: str) -> str:
 def folder_of(name: str) -> Path | None:
     """That a notebook is in; None where that is no folder of this machine."""
     return None if name == STANDARD or _is_url(name) else _path(name).absolute().parent
+
+
+def _local_sink(name: str, path: Path) -> Sink:
+    """Raises `OSError` as well."""
+    if "\0" in name:
+        raise NotebookUnwritable(f"The output {name!r} is no name of a file.")
+    if path.is_dir():
+        raise NotebookUnwritable(f"The output {name} is a folder; name a file in it.")
+    if not path.parent.is_dir():
+        raise NotebookUnwritable(f"The output {name} has no folder: make {path.parent} first.")
+    if path.exists() and not path.is_file():  # a device or a pipe
+        return StreamSink(path.open("wb"), closes=True)
+    return FileSink(path)
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -168,5 +175,9 @@ def _why(name: str, fault: Exception) -> str:
     """Its words without line breaks; some have none but their name. They may quote the URL."""
     text = " ".join(str(fault).split()).rstrip(".")
     for secret in _SECRETS.findall(name):
-        text = text.replace(secret, "")
+        for form in (secret, unquote(secret)):
+            text = text.replace(form, "")
+    password = _PASSWORD.search(name)
+    for form in (password[1], unquote(password[1])) if password else ():
+        text = text.replace(form, "***")
     return f"{text or type(fault).__name__}."

@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernel_gateway.errors import GatewayLost
+from kernel_gateway.errors import GatewayLost, NotFound
+from kernel_gateway.notebook.bringing import Brought, Findings, Homes, bring
 from kernel_gateway.notebook.choice import Wish
 from kernel_gateway.notebook.document import Source
 from kernel_gateway.notebook.engine import LocalEngine
@@ -40,7 +41,7 @@ from kernel_gateway.service import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from kernel_gateway.notebook.runner import NotebookResult
 
@@ -57,7 +58,9 @@ class Kept:
 
     file: Path
     output: Path
+    homes: Homes
     label: str
+    language: str  # of the kernel that was chosen
     job: NotebookJob  # as far as its output tells of it; not to be run again
 
 
@@ -65,25 +68,47 @@ class Kept:
 
 
 class JobFolder:
-    """Implements `batch.Keeper`. `outputs` are the files by the numbers of the jobs; there is
-    nothing to complete where the output is none."""
+    """Implements `batch.Keeper`. `outputs` are the files by the numbers of the jobs, and `homes`
+    are for what they leave behind; there is nothing to complete where the output is none."""
 
-    def __init__(self, folder: Path, outputs: Sequence[Path | None]) -> None:
+    def __init__(
+        self, folder: Path, outputs: Sequence[Path | None], homes: Sequence[Homes]
+    ) -> None:
         self._folder = folder / FOLDER
         self._outputs = outputs
+        self._homes = homes
+        self._told: dict[int, dict[str, Any]] = {}
 
     def begin(self, number: int, job: NotebookJob) -> NotebookJob:
         output = self._outputs[number]
         if output is None:
             return job
         label = f"{number}.{job.attempt}"
-        told = {"format": FORMAT, "output": str(output.absolute()), "label": label, **_told(job)}
+        homes = self._homes[number]
+        self._told[number] = {
+            "format": FORMAT,
+            "output": str(output.absolute()),
+            "work": str(homes.work.absolute()),
+            "artifacts": str(homes.artifacts.absolute()),
+            "label": label,
+            "language": job.source.wish.language,
+            **_told(job),
+        }
+        self._write(number)
+        return replace(job, labels={**job.labels, LABEL: label})
+
+    def chosen(self, number: int, language: str) -> None:
+        told = self._told.get(number)
+        if told is not None and told["language"] != language:
+            told["language"] = language
+            self._write(number)
+
+    def _write(self, number: int) -> None:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            FileSink(self._file(number)).save(json.dumps(told).encode())
+            FileSink(self._file(number)).save(json.dumps(self._told[number]).encode())
         except OSError as fault:  # a precaution that fails is no reason not to run it
             log.warning("The output could not be recovered if we were killed: %s", fault)
-        return replace(job, labels={**job.labels, LABEL: label})
 
     def end(self, number: int) -> None:
         with suppress(OSError):
@@ -130,7 +155,9 @@ def _kept(file: Path, told: Mapping[str, Any]) -> Kept:
     return Kept(
         file=file,
         output=Path(told["output"]),
+        homes=Homes(work=Path(told["work"]), artifacts=Path(told["artifacts"])),
         label=told["label"],
+        language=told["language"],
         job=NotebookJob(
             source=Source(**{**source, "wish": Wish(**source["wish"])}),
             version=told["version"],
@@ -157,26 +184,63 @@ def _attempt(told: Mapping[str, Any]) -> Attempt:
 class Finished:
     output: Path  # where it was written
     result: NotebookResult
+    homes: Homes
+    brought: Brought
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing is left that somebody may want."""
+        return not self.brought.faults
 
 
-async def finish(service: Service, owner: Owner, kept: Kept) -> Finished:
-    """Write the output as the log tells it, and forget the job. `service` has the store of the
-    runner that was killed. Raises `NotebookUnwritable`: the job is kept.
+async def finish(
+    service: Service, owner: Owner, kept: Kept, taken: Collection[Path] = ()
+) -> Finished:
+    """Write the output as the log tells it, bring what the run has left behind, and forget the job.
+    `service` has the store of the runner that was killed. Raises `GatewayError`: the job is kept,
+    as it is when something could not be brought.
 
-    A file that somebody has written since is not touched: ours is put beside it.
+    A file that somebody has written since, or that is `taken` by a run that goes on, is not
+    touched: ours is put beside it, and so is what comes home.
     """
-    query = RunQuery(labels=((LABEL, kept.label),), limit=1)
-    page = await service.runs(owner, query)
-    run = page.runs[0] if page.runs else None
-    output = await asyncio.to_thread(_place, kept, run)
-    engine = _Past(service, owner, run, kept.job.source.wish.language)
-    runner = NotebookRunner(engine, kept.job, LastSink(FileSink(output)), lambda event: None)
+    job, run = await _last_run(service, owner, kept)
+    output = await asyncio.to_thread(_place, kept, run, taken)
+    homes = kept.homes
+    if output != kept.output:
+        homes = replace(homes, artifacts=homes.artifacts.with_name(_beside(kept, homes.artifacts)))
+    engine = _Past(service, owner, run, kept.language)
+    found = Findings()
+    runner = NotebookRunner(engine, job, LastSink(FileSink(output)), found.tell)
     result = await runner.run()
-    await asyncio.to_thread(kept.file.unlink, missing_ok=True)
-    return Finished(output=output, result=result)
+    uid = None if run is None else run.uid
+    finished = Finished(
+        output=output,
+        result=result,
+        homes=homes,
+        brought=await bring(engine, uid, found, homes),
+    )
+    if finished.is_whole:
+        await asyncio.to_thread(kept.file.unlink, missing_ok=True)
+    return finished
 
 
-def _place(kept: Kept, run: RunInfo | None) -> Path:
+async def _last_run(
+    service: Service, owner: Owner, kept: Kept
+) -> tuple[NotebookJob, RunInfo | None]:
+    """Of its attempt; where that had not begun, of the one before. With the job that it was of."""
+    page = await service.runs(owner, RunQuery(labels=((LABEL, kept.label),), limit=1))
+    if page.runs:
+        return kept.job, page.runs[0]
+    if not kept.job.earlier:
+        return kept.job, None
+    *earlier, last = kept.job.earlier
+    try:
+        return replace(kept.job, earlier=tuple(earlier)), await service.run(owner, last.uid)
+    except NotFound:
+        return replace(kept.job, earlier=()), None
+
+
+def _place(kept: Kept, run: RunInfo | None, taken: Collection[Path]) -> Path:
     """Its own, if that is not there or still what the killed runner has written."""
     try:
         told = json.loads(kept.output.read_bytes())["metadata"][METADATA_KEY]
@@ -185,10 +249,14 @@ def _place(kept: Kept, run: RunInfo | None) -> Path:
         is_ours = True
     except (OSError, ValueError, LookupError, TypeError, AttributeError):  # something else
         is_ours = False
-    if is_ours:
+    if is_ours and kept.output not in taken:
         return kept.output
-    name = kept.file.parent.parent.name  # of the runner's folder: no two have the same
-    return kept.output.with_name(f"{kept.output.stem}.recovered-{name}.ipynb")
+    return kept.output.with_name(f"{_beside(kept, kept.output.with_suffix(''))}.ipynb")
+
+
+def _beside(kept: Kept, path: Path) -> str:
+    """By the runner's folder: no two have the same."""
+    return f"{path.name}.recovered-{kept.file.parent.parent.name}"
 
 
 def _is_of(told: Mapping[str, Any], kept: Kept, run: RunInfo | None) -> bool:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import re
+import signal
 import sys
 import tempfile
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
@@ -58,10 +61,11 @@ def _put(made: Path, output: Path, said: str) -> None:
 async def _convert(source: Path, form: Form) -> str:
     """Beside the source, with its name. What was said meanwhile."""
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "nbconvert", "--to", form.value, str(source)],
+        *[sys.executable, "-P", "-m", "nbconvert", "--to", form.value, str(source)],
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # signals of the terminal are for us; LaTeX ends with it
     )
     try:
         async with asyncio.timeout(LIMIT_S):
@@ -70,7 +74,8 @@ async def _convert(source: Path, form: Form) -> str:
         return f"nbconvert took longer than {LIMIT_S:g} s."
     finally:
         if process.returncode is None:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     return _why(said.decode(errors="replace"))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
     from xml.etree.ElementTree import Element
 
+    from kernel_gateway.errors import GatewayError
     from kernel_gateway.notebook.runner import NotebookResult
     from kernel_gateway.runs.view import StepView
 
@@ -46,12 +47,13 @@ _KINDS: Mapping[StepOutcome, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """One notebook that was run."""
+    """One notebook that was run, or refused."""
 
     name: str
     notebook: Mapping[str, Any]  # as it was executed
-    result: NotebookResult
+    result: NotebookResult | None
     attempt: int = 1
+    fault: GatewayError | None = None  # where there is no result
 
 
 def first_words(code: str) -> str:
@@ -72,7 +74,7 @@ def junit(suites: Iterable[Suite]) -> bytes:
 def _suite(suite: Suite) -> Element:
     cases = _cases(suite)
     kinds = Counter(child.tag for case in cases for child in case)
-    steps = suite.result.steps
+    steps = suite.result.steps if suite.result is not None else ()
     element = _element(
         "testsuite",
         name=suite.name,
@@ -96,22 +98,33 @@ def _suite(suite: Suite) -> Element:
 
 def _properties(suite: Suite) -> dict[str, str]:
     result = suite.result
+    if result is None:
+        return {"attempt": str(suite.attempt)}
     told = {"outcome": result.outcome.value, "attempt": str(suite.attempt)}
     return told if result.run is None else {**told, "uid": result.run.uid}
 
 
 def _cases(suite: Suite) -> list[Element]:
     result = suite.result
+    if result is None:
+        assert suite.fault is not None
+        return [_broken(suite.name, "notebook", suite.fault.code, suite.fault.message)]
     cells = code_cells(suite.notebook)
     cases = [
         _case(suite.name, f"{step.index + 1}: {first_words(cell['source'])}".rstrip(), step, result)
         for step, cell in zip(result.steps, cells, strict=True)
     ]
     if result.outcome is not Outcome.OK and not any(step.state in _HIT for step in result.steps):
-        case = _element("testcase", classname=suite.name, name="kernel", time=_seconds(0.0))
-        case.append(_verdict(_BROKEN, result.reason.code, result.reason.message))
-        cases.insert(0, case)  # it never came to a cell
+        # It never came to a cell.
+        cases.insert(0, _broken(suite.name, "kernel", result.reason.code, result.reason.message))
     return cases
+
+
+def _broken(suite: str, name: str, code: str, message: str) -> Element:
+    """A case for what is no cell."""
+    case = _element("testcase", classname=suite, name=name, time=_seconds(0.0))
+    case.append(_verdict(_BROKEN, code, message))
+    return case
 
 
 #: In which a run comes to a bad end.

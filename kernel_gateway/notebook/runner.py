@@ -22,6 +22,7 @@ from kernel_gateway.errors import (
     KernelSpecNotFound,
     NotebookUnwritable,
     NotFound,
+    Unreachable,
 )
 from kernel_gateway.notebook import metadata
 from kernel_gateway.notebook.choice import Choice, choose
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from kernel_gateway.service import RunInfo, RunUid
 
 POLL_S = 30.0  # one wait for records while nothing is to be saved; a new one follows
+START_S = 2.0  # so long who does not wait any more waits for a run that is being started
+_AWAY = "It was stopped, and the gateway does not answer."
 
 
 class Stop(Enum):
@@ -105,6 +108,8 @@ class NotebookRunner:
         self._answers = answers
         self._tasks: asyncio.TaskGroup | None = None  # of the run, while it is followed
         self._asking: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Timeout | None = None  # for the run; it has no end of its own
+        self._started = asyncio.Event()
         self._stops: asyncio.Queue[Stop] = asyncio.Queue()  # one a signal: people are slow
         self._choice: Choice | None = None
         self._info: RunInfo | None = None  # as last seen
@@ -121,6 +126,11 @@ class NotebookRunner:
             StepView(index=index, name=name, state=StepOutcome.PENDING)
             for index, name in enumerate(self._document.names)
         ]
+
+    @property
+    def uid(self) -> RunUid | None:
+        """Of the run, as soon as there is one."""
+        return None if self._info is None else self._info.uid
 
     def stop(self, how: Stop) -> None:
         """At once; the run ends when its kernel lets go of it. May be called at any time."""
@@ -147,6 +157,7 @@ class NotebookRunner:
         return result
 
     async def _close_file(self) -> None:
+        self._fill_all()  # what came last may not have got as far as the document
         await self._save()
         with _writing():
             await asyncio.to_thread(self._sink.close)
@@ -182,33 +193,61 @@ class NotebookRunner:
         self._tell(KernelChosen(self._choice, self._document.notebook))
         if not self._stops.empty():
             return self._not_begun()
-        spec = self._choice.spec
-        self._info = await self._engine.start(self._job, self._document.notebook, spec.name)
-        uid = self._info.uid
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            obeying = tasks.create_task(self._obey(uid))
+            obeying = tasks.create_task(self._obey())
             try:
-                return await self._to_the_end(uid)
+                return await self._to_the_end(self._choice.spec.name)
             finally:
                 self._tasks = None
                 self._ask_no_more()
                 obeying.cancel()
 
-    async def _obey(self, uid: RunUid) -> None:
-        while True:
-            escalate, grace_s, message = (await self._stops.get()).value
-            with suppress(GatewayError):  # what is wrong with the engine, its readers meet too
-                await self._engine.cancel(uid, escalate=escalate, grace_s=grace_s, message=message)
+    async def _obey(self) -> None:
+        """Each at once: one that is still on its way does not hold up the next."""
+        async with asyncio.TaskGroup() as passing:
+            while True:
+                passing.create_task(self._pass_on(await self._stops.get()))
 
-    async def _to_the_end(self, uid: RunUid) -> NotebookResult:
+    async def _pass_on(self, how: Stop) -> None:
+        """A service that does not answer is not waited for, but by who only interrupts."""
+        escalate, grace_s, message = how.value
+        try:
+            async with asyncio.timeout(START_S if escalate else None):
+                await self._started.wait()
+            assert self._info is not None
+            uid = self._info.uid
+            await self._engine.cancel(uid, escalate=escalate, grace_s=grace_s, message=message)
+        except (TimeoutError, Unreachable):
+            if escalate:
+                self._wait_no_more()
+        except GatewayError:  # what else is wrong with the engine, its readers meet too
+            pass
+
+    def _wait_no_more(self) -> None:
+        assert self._waiting is not None
+        with suppress(RuntimeError):  # it is over already
+            self._waiting.reschedule(_now())
+
+    async def _to_the_end(self, kernel_name: str) -> NotebookResult:
         """How it ended is known when its last step is over: no fault changes that any more."""
         try:
-            await self._follow(uid)
+            async with asyncio.timeout(None) as self._waiting:
+                job, notebook = self._job, self._document.notebook
+                self._info = await self._engine.start(job, notebook, kernel_name)
+                self._started.set()
+                await self._follow(self._info.uid)
         except GatewayError as fault:
+            if self._info is None:
+                return self._not_run(fault)
             if self._is_open:
                 await self._abandon()
                 return self._lost(fault.message)
+        except TimeoutError:
+            if self._info is None:
+                return self._not_run(Unreachable(_AWAY))
+            if self._is_open:
+                return self._lost(_AWAY)
         assert self._info is not None
         view = self._info.view
         assert view.outcome is not None
@@ -236,6 +275,7 @@ class NotebookRunner:
             wait_s = self._pace.wait_s(_now()) if self._unsaved else POLL_S
             page = await self._engine.log(uid, after=self._after, wait_s=wait_s)
             await self._take(uid, page.records)
+            self._after = page.next  # there may be more on the page than what we know
             has_ended = page.finished and self._is_open
             if has_ended or (self._unsaved and not self._pace.wait_s(_now())):
                 await self._update(uid)
@@ -341,10 +381,12 @@ class NotebookRunner:
         self._document.set_papermill(about, self._steps, view, outcome)
 
     async def _save(self) -> None:
+        if self._job.earlier and self._info is None:
+            return  # what an earlier attempt has left is worth more than a page without a run
         began = _now()
         try:
             with _writing():
-                await asyncio.to_thread(lambda: self._sink.save(self._document.encode()))
+                await _in_thread(lambda: self._sink.save(self._document.encode()))
         finally:
             self._pace.saved(began, _now())
         self._unsaved = False
@@ -412,6 +454,16 @@ def _ends_prompt(body: records.Body) -> bool:
 
 def _lost_step(view: StepView) -> StepView:
     return replace(view, state=_LOST_STATES.get(view.state, view.state))
+
+
+async def _in_thread(work: Callable[[], object]) -> None:
+    """Whatever cancels us, it is over when we are: the next save is not to be overtaken."""
+    working = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await asyncio.wait({working})
+        raise
 
 
 @contextmanager

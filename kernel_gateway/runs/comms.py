@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.records import Seq
 
+RECORD_BYTES = 100  # of one in the log, besides what the kernel has said
+
 _UPDATE = frozenset({"method", "state", "buffer_paths"})  # all that an update has
 _IN_PLACE = frozenset({NAMED_REQUEST, OUTPUTS})
 
@@ -34,6 +36,16 @@ def comm_of(fact: facts.Comm, *, late: bool) -> Comm:
         buffers=tuple(base64.b64encode(data).decode() for data in fact.buffers) or None,
         late=late,
     )
+
+
+def size_of(body: Comm) -> int:
+    """Bytes of it in the log, near enough."""
+    return frame_of(body) + len(encode(body.data)) + sum(map(len, body.buffers or ()))
+
+
+def frame_of(body: Comm) -> int:
+    """Those of them that are no values."""
+    return RECORD_BYTES + len(body.comm_id) + len(body.target_name or "")
 
 
 # -- what grows together ---------------------------------------------------------------------------
@@ -107,11 +119,12 @@ class _Update:
 
 
 def values_of(body: Comm) -> Iterator[tuple[str, Json]]:
-    """By JSON pointer: the traits of a widget, other fields whole, the buffers."""
+    """By JSON pointer: the traits of a widget, other fields whole, the buffers. Their paths are
+    never put aside: without them nobody would know where the buffers belong."""
     for name, value in body.data.items():
         if name == "state" and isinstance(value, dict):
             yield from ((pointer("data", name, trait), item) for trait, item in value.items())
-        else:
+        elif name != "buffer_paths":
             yield pointer("data", name), value
     for index, data in enumerate(body.buffers or ()):
         yield pointer("buffers", str(index)), data

@@ -22,7 +22,15 @@ from kernel_gateway.runs.artifacts import (
     is_binary,
     safe_mime,
 )
-from kernel_gateway.runs.comms import Updates, as_bytes, update_of, values_of, without
+from kernel_gateway.runs.comms import (
+    Updates,
+    as_bytes,
+    frame_of,
+    size_of,
+    update_of,
+    values_of,
+    without,
+)
 from kernel_gateway.runs.records import ArtifactKind, Body, Record, Seq, Spilled
 
 if TYPE_CHECKING:
@@ -428,8 +436,8 @@ class Log:
     def _append_update(
         self, body: records.Comm, traits: Traits, step: int | None, at: float
     ) -> None:
-        names = traits.names
-        if not self._admits(traits.size(names)):
+        frame = frame_of(body)
+        if not self._admits(frame + traits.size(traits.names)):
             return
         growing = self._growing
         if not (isinstance(growing, Updates) and growing.takes(body, step)):
@@ -439,14 +447,14 @@ class Log:
         if replaced is None:
             growing.begin(body, traits, seq=self._number(), at=at)
         else:
-            self.bytes -= replaced
+            self.bytes -= frame + replaced
 
     def _append_message(
         self, body: records.Comm, big: Mapping[str, Json], step: int | None, at: float
     ) -> None:
         """What is too big of it is replaced by references."""
         rest = without(body, big)
-        if not self._admits(len(encode(rest.data)) + sum(map(len, rest.buffers or ()))):
+        if not self._admits(size_of(rest)):
             return
         spilled: dict[str, Spilled] = {}
         for place, value in big.items():

@@ -1,10 +1,11 @@
 """Values that nobody is to see, taken out of what a kernel says before a run has heard it.
 
 Knows the values of a run's secrets, and where text is in facts and records. Must not know where the
-values come from, nor who reads what is left. What is hidden is the value as it stands, and the
-whole of it quoted for a URL, in base64, or escaped as by `repr` or JSON. What the code has changed
-in another way, or has written between other things, cannot be known again; nor is anything decoded
-to look for it, and buffers of comms are passed on as they are.
+values come from, nor who reads what is left. What is hidden is the value as it stands, with other
+line ends or without its last, and the whole of it quoted for a URL, in base64, or escaped as by
+`repr` or JSON. What the code has changed in another way, or has written between other things,
+cannot be known again; nor is anything decoded to look for it, and buffers of comms are passed on as
+they are.
 """
 
 from __future__ import annotations
@@ -60,6 +61,19 @@ def _encoded(value: str) -> bytes:
 
 
 def _forms(value: str) -> Iterator[str]:
+    bare = value.strip("\r\n")
+    whole = {value, bare} if len(bare) >= LEAST_CHARS else {value}
+    for variant in {one for text in whole for one in _with_any_line_ends(text)}:
+        yield from _forms_of(variant)
+
+
+def _with_any_line_ends(value: str) -> tuple[str, str, str]:
+    """As a file or a terminal gives it."""
+    plain = value.replace("\r\n", "\n")
+    return value, plain, plain.replace("\n", "\r\n")
+
+
+def _forms_of(value: str) -> Iterator[str]:
     data = _encoded(value)
     yield value
     yield clean_text(value)
@@ -83,6 +97,11 @@ class Mask:
 
     def text(self, text: str) -> str:
         return _cut_out(text, self.spans(text))
+
+    def end(self, text: str) -> str:
+        """Of a text whose beginning is gone, and with it perhaps that of something to be hidden."""
+        torn = max((_ended(form, text) for form in self._forms), default=0)
+        return _cut_out(text, _united([*([(0, torn)] if torn else []), *self.spans(text)]))
 
     def json(self, value: Json) -> Json:
         """Names in objects as well, and numbers that are a value."""
@@ -142,11 +161,21 @@ def mask_of(env: Mapping[str, str], secrets: Iterable[str]) -> Mask | None:
     return Mask(values) if values else None
 
 
+def shown_env(env: Mapping[str, str], secrets: Iterable[str]) -> Mapping[str, str]:
+    """As anybody may see it."""
+    mask = mask_of(env, secrets)
+    return env if mask is None else {name: mask.text(value) for name, value in env.items()}
+
+
 def _found(form: str, text: str) -> Iterator[Span]:
-    at = text.find(form)
-    while at >= 0:
-        yield at, at + len(form)
-        at = text.find(form, at + 1)
+    """What overlaps is one: a line of dashes holds very many shorter ones."""
+    size, last = len(form), text.find(form)
+    while last >= 0:
+        start = last
+        while (further := text.rfind(form, last + 1, last + 2 * size - 1)) >= 0:
+            last = further
+        yield start, last + size
+        last = text.find(form, last + size)
 
 
 def _begun(form: str, text: str) -> int:
@@ -156,6 +185,14 @@ def _begun(form: str, text: str) -> int:
             return at
         at = text.find(form[0], at + 1)
     return len(text)
+
+
+def _ended(form: str, text: str) -> int:
+    """So many characters of its beginning may be the end of a form."""
+    end = text.rfind(form[-1], 0, len(form) - 1) + 1
+    while end and not form.endswith(text[:end]):
+        end = text.rfind(form[-1], 0, end - 1) + 1
+    return end
 
 
 def _united(spans: Iterable[Span]) -> list[Span]:
@@ -200,7 +237,12 @@ def _update(mask: Mask, fact: facts.DisplayUpdate) -> Fact:
 
 
 def _comm(mask: Mask, fact: facts.Comm) -> Fact:
-    return replace(fact, data=mask.object(fact.data), target_name=mask.text(fact.target_name))
+    return replace(
+        fact,
+        comm_id=mask.text(fact.comm_id),
+        data=mask.object(fact.data),
+        target_name=mask.text(fact.target_name),
+    )
 
 
 def _prompt(mask: Mask, fact: facts.InputRequested) -> Fact:
@@ -258,7 +300,8 @@ class Masker:
     """Of one run: give it each event, and to the run what comes back, in its order.
 
     The end of a text that may be the beginning of a value waits for what follows: for more of that
-    stream, for another output, or the end of the step. Text of threads behind that end does not.
+    stream, for another output, or the end of the step. Text of threads behind that end does not,
+    nor any when the run is over: nothing need come behind it.
     """
 
     def __init__(self, mask: Mask) -> None:
@@ -266,9 +309,12 @@ class Masker:
         self._end: _End | None = None
         self._over: set[MsgId] = set()  # requests of steps that have ended
 
-    def take(self, event: events.Event) -> list[events.Event]:
+    def take(self, event: events.Event, *, is_over: bool = False) -> list[events.Event]:
+        """`is_over`: the run, when it came."""
         if isinstance(event, events.KernelSaid):
-            return self._said(event)
+            return self._said(event, is_over=is_over)
+        if isinstance(event, events.CancelAsked):
+            return [replace(event, message=self.mask.text(event.message))]
         if isinstance(event, events.KernelLost):
             lost = replace(event, reason=self.mask.reason(event.reason))
             return [*self._let_out(), lost]
@@ -277,10 +323,11 @@ class Masker:
             return [*self._let_out(), event]
         return [event]
 
-    def _said(self, event: events.KernelSaid) -> list[events.Event]:
+    def _said(self, event: events.KernelSaid, *, is_over: bool) -> list[events.Event]:
         fact = event.fact
         if isinstance(fact, facts.Stream):
-            return self._printed(event.msg_id, fact)
+            may_wait = not (is_over or event.msg_id in self._over)
+            return self._printed(event.msg_id, fact, may_wait=may_wait)
         said = replace(event, fact=self.mask.fact(fact))
         if isinstance(fact, _TOLD_LATER):
             return [said]
@@ -288,9 +335,9 @@ class Masker:
             self._over.add(event.msg_id)
         return [*self._let_out(), said]
 
-    def _printed(self, msg_id: MsgId, fact: facts.Stream) -> list[events.Event]:
+    def _printed(self, msg_id: MsgId, fact: facts.Stream, *, may_wait: bool) -> list[events.Event]:
         """Also when nothing of it may be shown yet: it is a sign of life."""
-        if msg_id in self._over:
+        if not may_wait:
             text = self.mask.text(fact.text)
             return [*self._let_out(), _text(msg_id, fact.name, text)]
         before: list[events.Event] = []

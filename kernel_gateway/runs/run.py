@@ -375,6 +375,8 @@ class Run:
             raise WrongPrompt(
                 f"The run waits for the answer to prompt {prompt.prompt_id}, not {event.prompt_id}."
             )
+        if event.value is None and self.plan.observed:
+            raise NotWaiting("Only the client that has sent this cell can leave it without input.")
         if event.value is None:
             self._stop(Timer.INPUT_LIMIT)
             self._let_go(self._limit_event(), ending.input_refused())

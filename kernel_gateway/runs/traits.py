@@ -67,7 +67,8 @@ class Traits:
         for name in names:
             if name in self.values:
                 total += len(name) + len(encode(self.values[name]))
-            total += sum(len(buffer or "") for buffer in self.buffers.get(name, {}).values())
+            for path, buffer in self.buffers.get(name, {}).items():
+                total += len(encode(list(path))) + len(buffer or "")
         return total
 
 

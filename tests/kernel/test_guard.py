@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -9,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kernel_gateway.kernels import guard as guards
 from kernel_gateway.kernels.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Lets go of the group that it is given; starts two, each a shell with a child; waits.
+#: Lets go of the group that it is given; starts two, each a shell with a child; forks; both wait.
 PARENT = """
-import subprocess, sys
+import os, subprocess, sys
 from kernel_gateway.kernels.guard import Guard
 guard = Guard()
 released = int(sys.argv[1])
@@ -26,7 +29,10 @@ for _ in range(2):
     guard.watch(subprocess.Popen(shell, start_new_session=True).pid)
 guard.release(released)
 guard.release(released)
+if os.fork() == 0:
+    os.close(1)
 sys.stdin.read()
+os._exit(0)
 """
 LIMIT_S = 30
 
@@ -59,6 +65,33 @@ async def test_what_is_watched_at_a_close_is_killed(sleeper: subprocess.Popen[by
     guard.watch(sleeper.pid)
     await guard.close()
     assert -signal.SIGKILL == sleeper.wait(LIMIT_S)
+
+
+async def test_a_close_does_not_wait_for_others_who_hold_the_pipe(
+    sleeper: subprocess.Popen[bytes],
+) -> None:
+    guard = Guard()
+    guard.watch(sleeper.pid)
+    assert guard._process is not None
+    assert guard._process.stdin is not None
+    holder = os.dup(guard._process.stdin.fileno())
+    async with asyncio.timeout(LIMIT_S):
+        await guard.close()
+        await guard.close()
+    os.close(holder)
+    assert -signal.SIGKILL == sleeper.wait(LIMIT_S)
+
+
+async def test_a_guard_that_was_stopped_is_waited_for_with_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guards, "CLOSE_LIMIT_S", 0.01)
+    guard = Guard()
+    assert guard._process is not None
+    guard._process.send_signal(signal.SIGSTOP)
+    async with asyncio.timeout(LIMIT_S):
+        await guard.close()
+    assert -signal.SIGKILL == guard._process.returncode
 
 
 async def test_a_guard_that_is_gone_is_told_and_holds_up_nobody(

@@ -30,7 +30,7 @@ def filled(path: str, values: Mapping[str, Json], *, run_uuid: str, now: dt.date
     }
     try:
         return _Names().vformat(path, (), {**own, "pm": own, **values})
-    except (LookupError, ValueError, TypeError) as fault:
+    except (LookupError, ValueError, TypeError, ArithmeticError) as fault:
         raise InvalidField({"path": f"{path} cannot be filled in: {fault}"}) from fault
 
 

@@ -16,11 +16,20 @@ MAX_VALUES = 100_000  # references can make ever so many of a few lines
 def loaded(text: str | bytes) -> Json:
     """Raises `ValueError`."""
     try:
-        return _plain(yaml.load(text, Loader=_Loader), [MAX_VALUES])
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise ValueError(f"is not YAML: {' '.join(str(fault).split())[:200]}") from fault
+        return _plain(_parsed(text), [MAX_VALUES])
     except RecursionError as fault:
         raise ValueError("is nested too deeply, or contains itself") from fault
+
+
+#: What the parser raises for a value that does not fit its tag, such as `!!int ""`.
+_MISFITS = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError)
+
+
+def _parsed(text: str | bytes) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, *_MISFITS) as fault:
+        raise ValueError(f"is not YAML: {' '.join(str(fault).split())[:200]}") from fault
 
 
 class _Loader(yaml.SafeLoader):

@@ -83,7 +83,7 @@ async def spec_for(service: Service, owner: Owner, asked: NewRun) -> KernelSpecV
         return None
     specs = await service.kernelspecs()
     name = await _kernel_name(service, owner, asked) or specs.default
-    found = next((spec for spec in specs.specs if spec.name == name), None)
+    found = next((spec for spec in specs.specs if spec.name.lower() == name.lower()), None)
     if found is None:
         raise KernelSpecNotFound(f"There is no kernelspec {name!r}.")
     return found

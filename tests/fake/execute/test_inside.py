@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
 
-from kernel_gateway.execute.inside import Stopping
+import pytest
+
+from kernel_gateway.execute.inside import Stopping, in_thread
 from kernel_gateway.notebook.runner import Stop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kernel_gateway.notebook.engine import LocalEngine
 
 
 async def asked(stopping: Stopping, *, more: int) -> list[Stop]:
@@ -32,3 +43,28 @@ def test_what_comes_behind_the_end_is_too_late() -> None:
     stopping = Stopping()
     assert [] == asyncio.run(asked(stopping, more=0))
     stopping.interrupt()
+
+
+def test_ctrl_c_while_the_one_before_is_passed_on_is_passed_on_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is interrupted finds the run over, and not on its way to be."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    passed_on: list[None] = []
+    let_go, over = threading.Event(), threading.Event()
+
+    async def work(engine: LocalEngine) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.to_thread(let_go.wait)
+        over.set()
+
+    def interrupt() -> None:
+        passed_on.append(None)
+        if len(passed_on) == 1:
+            raise KeyboardInterrupt
+        let_go.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        in_thread(work, interrupt)
+    assert (2, True) == (len(passed_on), over.is_set())

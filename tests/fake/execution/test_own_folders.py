@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kernel_gateway.errors import RunIdConflict
-from kernel_gateway.execution import slots
+from kernel_gateway.errors import RunIdConflict, TooManyKernels
+from kernel_gateway.execution import artifacts, slots
 from kernel_gateway.execution.folder import SessionFolder
+from kernel_gateway.kernels.fake import FakeBehaviour
 from kernel_gateway.messaging.message import Channel
 from kernel_gateway.runs import records
+from kernel_gateway.runs.events import CancelAsked
+from kernel_gateway.runs.plan import Limits
 from tests.fake.execution.conftest import HANG_LIMIT_S, ME, Bench
 
 if TYPE_CHECKING:
@@ -26,8 +30,20 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def engine_settings(engine_settings: EngineSettings) -> EngineSettings:
-    return replace(engine_settings, own_kernels=1)
+def more(request: pytest.FixtureRequest) -> Mapping[str, Any]:
+    given: Mapping[str, Any] = getattr(request, "param", {})
+    return given
+
+
+@pytest.fixture
+def engine_settings(engine_settings: EngineSettings, more: Mapping[str, Any]) -> EngineSettings:
+    return replace(engine_settings, **{"own_kernels": 1, **more})
+
+
+def folders(engine_settings: EngineSettings) -> list[Path]:
+    """Of all sessions."""
+    roots = (engine_settings.sessions_dir, engine_settings.artifacts_dir)
+    return [one for root in roots if root is not None and root.exists() for one in root.iterdir()]
 
 
 def working_folder(bench: Bench) -> Path:
@@ -36,8 +52,14 @@ def working_folder(bench: Bench) -> Path:
     return folder
 
 
-def by_name(artifacts: tuple[Artifact, ...]) -> Mapping[str, ArtifactKind]:
-    return {one.name: one.kind for one in artifacts}
+def by_name(told: tuple[Artifact, ...]) -> Mapping[str, ArtifactKind]:
+    return {one.name: one.kind for one in told}
+
+
+async def until_sealed(bench: Bench, run_id: str) -> None:
+    async with asyncio.timeout(HANG_LIMIT_S):
+        while not (await bench.service.log(ME, run_id)).sealed:
+            await asyncio.sleep(0)
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -64,6 +86,19 @@ async def test_what_is_new_or_changed_at_the_end_becomes_an_artifact(bench: Benc
     assert b"after" == b"".join([piece async for piece in content.pieces])
     await bench.kernel.wait_dead()
     await bench.until(lambda: not folder.exists())
+
+
+async def test_a_file_of_the_old_size_and_time_is_new_when_it_was_written(bench: Bench) -> None:
+    await bench.submit("sleep", run_id="r", files={"sheet": b"1", "same": b"1"})
+    await bench.until_state("r", "running")
+    file = working_folder(bench) / "sheet"
+    before = after = file.stat()
+    while before.st_ctime_ns == after.st_ctime_ns:  # it goes by ticks of the system
+        file.write_bytes(b"2")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        after = file.stat()
+    await bench.service.cancel(ME, "r")
+    assert {"sheet": "work"} == by_name((await bench.over("r")).artifacts)
 
 
 async def test_files_of_both_folders_are_told_apart(bench: Bench) -> None:
@@ -103,12 +138,87 @@ async def test_a_run_that_ends_while_its_files_are_written_has_no_kernel(
     await bench.service.cancel(ME, "r")
     written.set()
     assert "cancelled" == (await bench.over("r")).view.outcome
-    async with asyncio.timeout(HANG_LIMIT_S):
-        while not (await bench.service.log(ME, "r")).sealed:
-            await asyncio.sleep(0)
+    await until_sealed(bench, "r")
     assert [] == bench.launcher.kernels
     await bench.submit("print a", run_id="next")
     assert "ok" == (await bench.over("next")).view.outcome
+
+
+async def test_a_run_that_ends_before_its_files_are_written_gives_its_slot_back(
+    bench: Bench,
+) -> None:
+    await bench.submit("sleep", run_id="first")
+    await bench.until_state("first", "running")
+    await bench.submit("print a", run_id="r", files={"a": b"1"})
+    slots = bench.service._slots
+    (live,) = slots._waiting
+    slots._served.clear()
+    slots._fill()
+    slots._homes[live].feed(live, CancelAsked("cancelled"))  # before the loop goes on
+    await until_sealed(bench, "r")
+    assert not slots._served
+    assert "cancelled" == (await bench.service.run(ME, "r")).view.outcome
+
+
+@pytest.mark.parametrize("more", [{"own_kernels": 8, "max_kernels": 2}], indirect=True)
+async def test_a_run_whose_files_are_written_is_counted_where_kernels_are_limited(
+    bench: Bench,
+) -> None:
+    for number in range(5):
+        await bench.submit("sleep", run_id=f"r{number}", files={"a": b"1"})
+    with pytest.raises(TooManyKernels):
+        await bench.a_kernel()
+    for number in range(2):
+        await bench.until_state(f"r{number}", "running")
+    assert 2 == bench.service.readiness().kernels
+    for number in range(5):
+        await bench.service.cancel(ME, f"r{number}")
+        await bench.over(f"r{number}")
+
+
+@pytest.mark.parametrize("more", [{"own_kernels": 8, "max_kernels": 1}], indirect=True)
+async def test_who_is_over_before_its_files_are_written_makes_room(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", files={"../out": b"1"})
+    await bench.over("r")
+    await bench.submit("print a", run_id="next", files={})
+    assert "ok" == (await bench.over("next")).view.outcome
+
+
+async def test_of_a_run_that_could_not_be_started_no_files_stay(
+    bench: Bench, engine_settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = SessionFolder.put
+
+    def put_last(folder: SessionFolder, files: Mapping[str, bytes]) -> None:
+        put(folder, files)
+        bench.launcher._specs = ()  # removed at this moment
+
+    monkeypatch.setattr(SessionFolder, "put", put_last)
+    await bench.submit("print a", run_id="r", files={"a": b"1"})
+    reason = (await bench.over("r")).view.reason
+    assert reason is not None
+    assert "kernel_start_failed" == reason.code
+    await until_sealed(bench, "r")
+    assert [] == folders(engine_settings)
+
+
+async def test_of_a_run_whose_gateway_ends_while_its_files_are_written_none_stay(
+    bench: Bench, engine_settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, put = threading.Event(), SessionFolder.put
+
+    def put_late(folder: SessionFolder, files: Mapping[str, bytes]) -> None:
+        assert written.wait(HANG_LIMIT_S)
+        put(folder, files)
+
+    monkeypatch.setattr(SessionFolder, "put", put_late)
+    await bench.submit("print a", run_id="r", files={"a": b"1"})
+    closing = asyncio.create_task(bench.service.close())
+    await bench.until(lambda: bench.service._slots._closed)
+    written.set()
+    await closing
+    assert [] == folders(engine_settings)
+    assert [] == bench.launcher.kernels
 
 
 async def test_the_same_id_with_other_files_is_a_conflict(bench: Bench) -> None:
@@ -195,6 +305,52 @@ async def test_a_cancelled_run_is_not_listened_to(bench: Bench) -> None:
     await bench.service.cancel(ME, "r")
     page = await ended(bench)
     assert (await page_behind(bench, page)).sealed
+
+
+class TestAKernelThatIgnoresInterrupts:
+    @pytest.fixture
+    def behaviour(self) -> FakeBehaviour:
+        return FakeBehaviour(interruptible=False)
+
+    async def test_is_not_started_again_when_it_was_killed_for_a_limit(self, bench: Bench) -> None:
+        await bench.submit("sleep", run_id="r", quiet_s=1.0, limits=Limits(step=1.0))
+        await bench.until_state("r", "running")
+        bench.clock.advance(100.0)
+        page = await ended(bench)
+        assert "timeout" == (await bench.service.run(ME, "r")).view.outcome
+        assert (await page_behind(bench, page)).sealed, "nobody is there to say anything"
+        assert 1 == len(bench.launcher.kernels)
+
+
+async def test_who_dies_while_it_is_listened_to_is_not_started_again(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", quiet_s=1.0)
+    page = await ended(bench)
+    reading = asyncio.create_task(page_behind(bench, page))
+    await bench.kernel.kill()
+    assert (await reading).sealed
+    assert 1 == len(bench.launcher.kernels)
+
+
+async def test_who_has_died_is_not_started_again_while_files_are_saved(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, look = threading.Event(), artifacts._look
+
+    def look_late(folder: Path) -> Any:
+        assert looked.wait(HANG_LIMIT_S)
+        return look(folder)
+
+    await bench.submit("sleep", run_id="r", files={"a": b"1"})
+    await bench.until_state("r", "running")
+    monkeypatch.setattr(artifacts, "_look", look_late)
+    (working_folder(bench) / "new").write_bytes(b"2")
+    await bench.kernel.kill()
+    await bench.kernel.wait_dead()
+    assert 1 == len(bench.launcher.kernels)
+    looked.set()
+    info = await bench.over("r")
+    assert ("lost", {"new": "work"}) == (info.view.outcome, by_name(info.artifacts))
+    assert 1 == len(bench.launcher.kernels)
 
 
 async def test_the_end_of_the_gateway_ends_the_listening(bench: Bench) -> None:

@@ -11,6 +11,7 @@ import pytest
 from kernel_gateway.errors import (
     InvalidField,
     KernelNotFound,
+    OurFault,
     RunActive,
     RunExpired,
     RunNotFound,
@@ -385,6 +386,28 @@ async def test_a_run_that_is_over_needs_no_reader(bench: Bench) -> None:
     await bench.over("r")
     bench.clock.advance(60.0)
     assert "ok" == (await bench.service.run(ME, "r")).view.outcome
+
+
+async def test_a_run_that_is_over_or_forgotten_has_no_timer_for_its_reader(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", unread_s=60.0)
+    await bench.over("r")
+    await bench.submit("sleep", run_id="s", unread_s=60.0)
+    over, forgotten = bench.service._live.values()
+    assert over.unread is None
+    bench.service._forget(forgotten)
+    assert forgotten.unread is None
+
+
+async def test_a_run_whose_log_the_store_has_refused_is_sealed(bench: Bench) -> None:
+    await bench.submit("sleep", run_id="r", quiet_s=1.0)
+    await bench.until_state("r", "running")
+    (live,) = bench.service._live.values()
+    waiting = asyncio.create_task(bench.service.log(ME, "r", after=live.log.next, wait_s=300.0))
+    await bench.until(lambda: live.readers)
+    live.refused(OurFault("a blob is too large"))
+    assert (await waiting).sealed
+    page = await bench.service.log(ME, "r", after=live.told)
+    assert (True, True) == (page.finished, page.sealed)
 
 
 # -- its kernel ------------------------------------------------------------------------------------

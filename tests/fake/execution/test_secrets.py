@@ -10,7 +10,10 @@ import pytest
 from kernel_gateway.errors import InvalidField, RunIdConflict
 from kernel_gateway.kernels.fake import FakeBehaviour
 from kernel_gateway.kernels.kernel import KernelExit
+from kernel_gateway.messaging.message import Channel
 from kernel_gateway.runs.records import InputAnswered, Seq
+from kernel_gateway.runs.run import QUIET_CAP_S
+from kernel_gateway.service import Webhook
 from tests.fake.execution.conftest import ME, Bench, Client
 
 if TYPE_CHECKING:
@@ -98,6 +101,82 @@ async def test_the_last_words_of_a_kernel_that_did_not_start_are_masked(bench: B
     assert VALUE not in await everything(bench, over)
 
 
+FULL = f"{VALUE[5:]} is it\n" + "line\n" * 17 + f"{VALUE}\n" * 2
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        FakeBehaviour(
+            setup=FULL,
+            setup_dropped=1,
+            dies_at_start=KernelExit(start_fault="it ended", stderr_tail=FULL.rstrip()),
+        )
+    ],
+)
+async def test_the_end_of_what_a_kernel_printed_may_begin_within_a_value(bench: Bench) -> None:
+    await bench.submit("print 1", run_id="mine", **OF_OWN)
+    over = await bench.over("mine")
+    assert over.view.reason is not None
+    assert "it ended\n*** is it\nline" in over.view.reason.message
+    assert VALUE[5:] not in over.view.reason.message
+
+
+MANY_LINES = "first-of-ours\nsecond-of-ours\n"
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        FakeBehaviour(
+            dies_at_start=KernelExit(start_fault="it ended", stderr_tail=MANY_LINES + "line\n" * 19)
+        )
+    ],
+)
+async def test_a_value_is_hidden_before_the_last_lines_are_cut(bench: Bench) -> None:
+    await bench.submit("print 1", run_id="mine", env={"KEY": MANY_LINES}, secrets=("KEY",))
+    over = await bench.over("mine")
+    assert over.view.reason is not None
+    assert "of-ours" not in over.view.reason.message
+
+
+@pytest.mark.parametrize("behaviour", [FakeBehaviour(setup=VALUE[3:], setup_dropped=1)])
+async def test_what_is_kept_of_a_kernels_output_may_begin_within_a_value(bench: Bench) -> None:
+    info = await bench.submit("sleep", run_id="mine", **OF_OWN)
+    await bench.until_state("mine", "running")
+    output = await bench.service.kernel_output(ME, info.kernel_id)
+    assert ("***", 1) == (output.text, output.dropped)
+
+
+async def test_the_session_of_its_kernel_shows_no_value(bench: Bench) -> None:
+    info = await bench.submit("sleep", run_id="mine", **OF_OWN)
+    await bench.until_state("mine", "running")
+    view = await bench.service.session(ME, str(info.kernel_id))
+    assert {"KEY": "***", "PLAIN": "plain-text"} == view.env
+    assert VALUE not in repr(await bench.service.sessions(ME))
+
+
+async def test_the_words_of_who_cancels_it_are_masked(bench: Bench) -> None:
+    await bench.submit("sleep", run_id="mine", **OF_OWN)
+    await bench.until_state("mine", "running")
+    await bench.service.cancel(ME, "mine", message=f"without {VALUE}")
+    over = await bench.over("mine")
+    assert over.view.reason is not None
+    assert "without ***" in over.view.reason.message
+    assert VALUE not in await everything(bench, over)
+
+
+async def test_text_behind_an_end_without_an_idle_is_not_held_back(bench: Bench) -> None:
+    await bench.submit("sleep", run_id="mine", **OF_OWN, quiet_s=60.0)
+    await bench.until(lambda: bench.launcher.kernels and bench.kernel.requests)
+    (request,) = [one for one in bench.kernel.requests if one.msg_type == "execute_request"]
+    parent = bench.kernel.parent_of(request)
+    bench.kernel.tell(Channel.SHELL, "execute_reply", {"status": "ok"}, parent)
+    bench.clock.advance(QUIET_CAP_S)
+    bench.kernel.tell(Channel.IOPUB, "stream", {"name": "stdout", "text": VALUE[:6]}, parent)
+    await bench.until_told("mine", VALUE[:6])
+
+
 async def test_cells_that_a_client_sends_to_the_kernel_are_masked(bench: Bench) -> None:
     info = await bench.submit("sleep", run_id="mine", **OF_OWN)
     await bench.until_state("mine", "running")
@@ -128,6 +207,8 @@ async def test_a_check_of_its_health_does_not_tell_them(bench: Bench) -> None:
         ({"env": {"KEY": "abc"}}, "env.KEY"),
         ({"context": {"of": f"with {VALUE}"}}, "context"),
         ({"labels": {f"{VALUE}": "x"}}, "labels"),
+        ({"run_id": f"nightly-{VALUE}"}, "runId"),
+        ({"webhook": Webhook(url=f"http://host/{VALUE}")}, "webhook.url"),
     ],
 )
 async def test_what_could_not_be_hidden_is_refused(

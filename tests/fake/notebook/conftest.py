@@ -116,6 +116,7 @@ class Bench:
         self.events: list[Event] = []
         self.on_event: Callable[[Event], object] = lambda event: None
         self.runner: NotebookRunner | None = None
+        self.engine: type[LocalEngine] = LocalEngine
 
     @property
     def kernel(self) -> FakeKernel:
@@ -139,7 +140,7 @@ class Bench:
         answers = job.pop("answers", None)
         values = {"version": "1.2.3", "quiet_s": 0.0, **job}
         self.runner = NotebookRunner(
-            LocalEngine(self.service, ME),
+            self.engine(self.service, ME),
             NotebookJob(source=source, **values),
             self.shelf,
             self._tell,

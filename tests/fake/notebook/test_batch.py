@@ -18,6 +18,7 @@ from kernel_gateway.notebook.job import NotebookJob
 from kernel_gateway.notebook.runner import KernelChosen, NotebookResult, Stop
 from kernel_gateway.runs.records import Reason, Record, StepChanged
 from kernel_gateway.runs.view import Outcome
+from kernel_gateway.service import KernelSpecsView
 from tests.fake.notebook.conftest import HANG_LIMIT_S, ME, Bench, Shelf, code
 from tests.unit.notebook.test_metadata import info
 
@@ -35,6 +36,7 @@ class Room:
         self.told: list[tuple[str, BatchEvent]] = []
         self.shelves: dict[str, Shelf] = {}
         self.kept: list[tuple[str, int, int]] = []  # begun and ended, number, attempt
+        self.languages: list[str] = []
         self._folder = folder
 
     def order(self, name: str, *cells: str) -> Order:
@@ -74,6 +76,9 @@ class Room:
     def begin(self, number: int, job: NotebookJob) -> NotebookJob:
         self.kept.append(("begin", number, job.attempt))
         return job
+
+    def chosen(self, number: int, language: str) -> None:
+        self.languages.append(language)
 
     def end(self, number: int) -> None:
         self.kept.append(("end", number, 0))
@@ -196,6 +201,24 @@ async def test_a_run_whose_kernel_died_is_run_once_more_and_says_so(room: Room) 
         KernelChosen, Retried, Done
     )
     assert ["out\n"] == [text for text in shelf.texts(0) if "died" not in text]
+
+
+async def test_an_attempt_that_cannot_be_begun_leaves_what_the_one_before_has_left(
+    room: Room,
+) -> None:
+    def no_more_kernels(event: object) -> None:
+        if isinstance(event, Retried):
+            room.bench.service.specs = KernelSpecsView(default="", specs=())
+
+    room.bench.on_event = no_more_kernels
+    order = room.order("a", "print out", "die SIGKILL")
+    order = replace(order, job=replace(order.job, parameters={}))
+    (done,) = await room.run(order, retries=Retries(most=1))
+    assert done.result is not None
+    assert (2, None) == (done.attempt, done.result.run)
+    assert done.notebook is order.job.source.notebook
+    assert ["ok", "died"] == room.shelves["a"].states()
+    assert ["script"] == room.languages
 
 
 async def test_a_cell_that_fails_is_run_again_only_when_that_is_asked_for(room: Room) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kernel_gateway.errors import ArtifactNotFound, Refused
+from kernel_gateway.errors import ArtifactNotFound, Refused, Unreachable
 from kernel_gateway.notebook import bringing
 from kernel_gateway.notebook.bringing import Brought, Findings, Homes, bring, gathered
 from kernel_gateway.runs.records import (
@@ -40,6 +40,8 @@ class Shelf:
         self.breaks = False
 
     async def artifact(self, uid: RunUid, artifact: str) -> ArtifactContent:
+        if artifact == "far":
+            raise Unreachable("No connection.")
         if artifact == "gone":
             raise ArtifactNotFound("The run has no such artifact.")
         return ArtifactContent(artifact=_made(artifact), pieces=self._pieces(artifact))
@@ -127,6 +129,19 @@ def test_what_cannot_be_read_is_told() -> None:
         gathered(Path("/proc/self"), ["mem"])
 
 
+def test_a_folder_that_cannot_be_looked_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with pytest.raises(Refused, match="cannot be read: File name too long"):
+        gathered(tmp_path, ["x" * 256])
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(Refused, match="cannot be read: Permission denied"):
+        gathered(tmp_path, ["."])
+
+
 # -- what was left behind --------------------------------------------------------------------------
 
 
@@ -177,8 +192,14 @@ async def test_what_is_there_is_replaced_and_stays_what_it_was(homes: Homes) -> 
     assert not link.is_symlink()
 
 
+async def test_a_name_may_have_any_letters_and_spaces(homes: Homes) -> None:
+    names = ["a\u00a0b.csv", "\u5831\u544a\u3000x.csv"]
+    assert 2 == (await brought(homes, *map(artifact, names))).work
+    assert set(names) == set(os.listdir(homes.work))
+
+
 @pytest.mark.parametrize(
-    "name", ["../out", "/etc/x", "a/../../x", "", "a//b", ".", "a\nb", "out-link/x"]
+    "name", ["../out", "/etc/x", "a/../../x", "", "a//b", ".", "a\nb", "a\udce9", "out-link/x"]
 )
 async def test_nothing_is_written_outside(homes: Homes, name: str) -> None:
     outside = homes.work.parent / "outside"
@@ -220,3 +241,9 @@ async def test_of_a_run_that_is_lost_nothing_can_be_had(homes: Homes) -> None:
     home = await bring(Shelf(), None, Findings([artifact("a")]), homes)
     assert "Not brought, as the run is lost: 1 file" == home.line(homes)
     assert [] == (await bring(Shelf(), None, Findings(), homes)).faults
+
+
+async def test_a_gateway_that_is_away_is_asked_once(homes: Homes) -> None:
+    home = await brought(homes, artifact("a"), artifact("far"), artifact("b"))
+    assert ["Not brought, as the gateway is away (No connection): 2 files"] == home.faults
+    assert ["a"] == os.listdir(homes.work)

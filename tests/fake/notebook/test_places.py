@@ -105,6 +105,10 @@ def test_an_output_that_cannot_be_is_refused_before_anything_runs(tmp_path: Path
         sink_for(str(tmp_path))
     with pytest.raises(NotebookUnwritable, match=r"has no folder: make \S+/gone first"):
         sink_for(str(tmp_path / "gone/a.ipynb"))
+    with pytest.raises(NotebookUnwritable, match="cannot be written: File name too long"):
+        sink_for(str(tmp_path / ("x" * 256)))
+    with pytest.raises(NotebookUnwritable, match="is no name of a file"):
+        sink_for(str(tmp_path / "a\0b"))
 
 
 def test_a_device_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
@@ -177,9 +181,21 @@ def test_nobody_is_shown_what_lets_in() -> None:
     assert "memory://bucket/a.ipynb" == shown(SIGNED)
     assert "s3://bucket/a.ipynb" == shown("s3://bucket/a.ipynb#x")
     assert "a@b?c#d.ipynb" == shown("a@b?c#d.ipynb")
+    assert "s3://host/x" == shown("s3://user:p@s?s@host/x")
     with pytest.raises(NotebookUnreadable) as caught:
         read_notebook(SIGNED)
     assert "secret" not in str(caught.value)
+
+
+def test_a_password_is_hidden_however_storage_quotes_it(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> bytes:
+        raise PermissionError("no p%40ss for ada, nor p@ss, nor ada:p@ss@bucket")
+
+    monkeypatch.setattr(memory, "cat_file", refuse)
+    with pytest.raises(NotebookUnreadable, match=r": no \*\*\* for ada, nor \*\*\*, nor bucket\.$"):
+        read_notebook("memory://ada:p%40ss@bucket/a.ipynb")
 
 
 @pytest.mark.parametrize("name", ["nothing://bucket/a.ipynb", "nothing::memory://a.ipynb"])

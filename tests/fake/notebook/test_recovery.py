@@ -17,6 +17,7 @@ import nbformat
 import pytest
 
 from kernel_gateway.errors import NotebookUnwritable
+from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.kernels.fake import FakeLauncher
 from kernel_gateway.notebook.batch import Batch, Order
 from kernel_gateway.notebook.bringing import Homes
@@ -26,9 +27,9 @@ from kernel_gateway.notebook.job import Attempt, NotebookJob
 from kernel_gateway.notebook.recovery import JobFolder, Kept, finish, left_behind
 from kernel_gateway.notebook.runner import Stop
 from kernel_gateway.notebook.saving import FileSink
-from kernel_gateway.runs.records import LogText, Reason, Record
+from kernel_gateway.runs.records import ArtifactAdded, LogText, Reason, Record
 from kernel_gateway.runs.view import Outcome
-from kernel_gateway.service import KernelSpecsView, KernelSpecView, RunUid
+from kernel_gateway.service import KernelSpecsView, KernelSpecView, RunQuery, RunUid
 from kernel_gateway.store.lock import is_held
 from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
@@ -58,6 +59,10 @@ class Scene:
     output: Path
     dead: Path  # what is left of it
 
+    @property
+    def homes(self) -> Homes:
+        return Homes(work=self.output.parent, artifacts=self.output.with_name("artifacts"))
+
     def job(self, *cells: str, **more: Any) -> NotebookJob:
         return NotebookJob(
             source=read(source_bytes(*cells)),
@@ -69,16 +74,19 @@ class Scene:
         )
 
     async def killed(self, job: NotebookJob, after: str) -> Kept:
-        """When it has printed this. What the living one writes later is not seen."""
+        """When it has printed this, or has left a file of this name. What the living one writes
+        later is not seen."""
         printed = asyncio.Event()
 
         def tell(order: Order, event: object) -> None:
             if isinstance(event, Record) and isinstance(event.body, LogText):
                 printed.set() if after in event.body.text else None
+            elif isinstance(event, Record) and isinstance(event.body, ArtifactAdded):
+                printed.set() if after == event.body.artifact.name else None
 
-        homes = Homes(work=self.folder, artifacts=self.folder)
+        homes = self.homes
         order = Order(name="o", job=job, sink=FileSink(self.output), homes=homes)
-        keeper = JobFolder(self.folder, [self.output])
+        keeper = JobFolder(self.folder, [self.output], [self.homes])
         batch = Batch(LocalEngine(self.bench.service, ME), [order], tell, keeper=keeper)
         async with asyncio.timeout(HANG_LIMIT_S), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(batch.run())
@@ -97,7 +105,8 @@ class Scene:
         """Over what is left."""
         store = await Store.open(StoreSettings(folder=self.dead))
         launcher = FakeLauncher()
-        service = ListedService(launcher, store)
+        settings = EngineSettings(artifacts_dir=self.dead / "artifacts")
+        service = ListedService(launcher, store, settings)
         service.specs = KernelSpecsView(
             default="",
             specs=tuple(
@@ -115,6 +124,11 @@ class Scene:
         found: dict[str, Any] = json.loads((path or self.output).read_text())
         nbformat.validate(found)
         return found
+
+
+@pytest.fixture
+def engine_settings(tmp_path: Path) -> EngineSettings:
+    return EngineSettings(artifacts_dir=tmp_path / "store" / "artifacts")
 
 
 @pytest.fixture
@@ -169,7 +183,7 @@ async def test_it_knows_what_the_job_was_and_nothing_that_was_secret(scene: Scen
     job = scene.job(
         "sleep", input_name="in.ipynb", output_name="o.ipynb", earlier=(failed,), kernel_name="k"
     )
-    begun = JobFolder(scene.folder, [scene.output]).begin(0, job)
+    begun = JobFolder(scene.folder, [scene.output], [scene.homes]).begin(0, job)
     (kept,) = left_behind(scene.folder)
     assert {"job": "0.2"} == dict(begun.labels)
     assert replace(job, env={}, secrets=(), quiet_s=kept.job.quiet_s) == replace(
@@ -181,10 +195,10 @@ async def test_it_knows_what_the_job_was_and_nothing_that_was_secret(scene: Scen
 
 
 async def test_a_run_that_had_not_begun_is_lost_as_well(scene: Scene) -> None:
-    JobFolder(scene.dead, [scene.output]).begin(0, scene.job("print one"))
+    JobFolder(scene.dead, [scene.output], [scene.homes]).begin(0, scene.job("print one"))
     assert [] == left_behind(scene.dead)  # the folder is made by its engine
     scene.dead.mkdir()
-    JobFolder(scene.dead, [scene.output]).begin(0, scene.job("print one"))
+    JobFolder(scene.dead, [scene.output], [scene.homes]).begin(0, scene.job("print one"))
     (kept,) = left_behind(scene.dead)
     async with scene.service("python3") as service:
         finished = await finish(service, ME, kept)
@@ -226,10 +240,65 @@ async def test_a_job_whose_output_cannot_be_written_is_kept(scene: Scene) -> Non
     assert [kept] == left_behind(scene.dead)
 
 
+async def test_files_that_were_left_are_brought(scene: Scene) -> None:
+    kept = await scene.killed(scene.job("save a.txt text"), "a.txt")
+    (scene.homes.artifacts / "a.txt").unlink(missing_ok=True)
+    async with scene.service("python3") as service:
+        finished = await finish(service, ME, kept)
+    assert b"text" == (scene.homes.artifacts / "a.txt").read_bytes()
+    assert finished.is_whole
+    assert [] == left_behind(scene.dead)
+
+
+async def test_a_job_of_which_a_file_cannot_be_brought_is_kept(scene: Scene) -> None:
+    kept = await scene.killed(scene.job("save a.txt text"), "a.txt")
+    (scene.homes.artifacts / "a.txt").unlink(missing_ok=True)
+    (scene.homes.artifacts / "a.txt").mkdir(parents=True)
+    async with scene.service("python3") as service:
+        finished = await finish(service, ME, kept)
+    assert ["'a.txt' was not brought: Is a directory"] == finished.brought.faults
+    assert [kept] == left_behind(scene.dead)
+
+
+async def test_what_a_run_that_goes_on_writes_is_left_to_it(scene: Scene) -> None:
+    kept = await scene.killed(scene.job("save a.txt text"), "a.txt")
+    before = scene.output.read_bytes()
+    async with scene.service("python3") as service:
+        finished = await finish(service, ME, kept, {scene.output})
+    assert before == scene.output.read_bytes()
+    assert scene.output.with_name("out.recovered-dead.ipynb") == finished.output
+    assert (scene.output.with_name("artifacts.recovered-dead") / "a.txt").exists()
+
+
+async def test_of_an_attempt_that_had_not_begun_the_one_before_is_kept(scene: Scene) -> None:
+    kept = await scene.killed(scene.job("print one\nsleep"), "one")
+    async with scene.service("python3") as service:
+        page = await service.runs(ME, RunQuery())
+        reason = Reason(code="kernel_died", message="It died.")
+        before = Attempt(uid=page.runs[0].uid, outcome=Outcome.LOST, reason=reason)
+        again = replace(kept, label="0.2", job=replace(kept.job, earlier=(before,)))
+        await finish(service, ME, again)
+        assert texts(scene.notebook(), 0).startswith("one\n")
+        scene.output.unlink()
+        gone = replace(before, uid=RunUid("gone"))
+        await finish(service, ME, replace(again, job=replace(kept.job, earlier=(gone,))))
+    assert ["not-run"] == states(scene.notebook())
+
+
+async def test_the_language_of_the_kernel_is_kept(scene: Scene) -> None:
+    job = scene.job("print one\nsleep")
+    keeper = JobFolder(scene.folder, [scene.output], [scene.homes])
+    keeper.begin(0, job)
+    keeper.chosen(0, "R")
+    (kept,) = left_behind(scene.folder)
+    assert "R" == kept.language
+
+
 def test_an_output_that_is_no_file_is_nothing_to_finish(scene: Scene) -> None:
-    keeper = JobFolder(scene.folder, [None])
+    keeper = JobFolder(scene.folder, [None], [scene.homes])
     job = scene.job("sleep")
     assert job is keeper.begin(0, job)
+    keeper.chosen(0, "script")
     keeper.end(0)
     assert [] == left_behind(scene.folder)
 
@@ -239,14 +308,14 @@ def test_a_job_that_cannot_be_written_down_is_run_all_the_same(
 ) -> None:
     (scene.folder / "jobs").touch()
     with caplog.at_level(logging.WARNING):
-        job = JobFolder(scene.folder, [scene.output]).begin(0, scene.job("sleep"))
+        job = JobFolder(scene.folder, [scene.output], [scene.homes]).begin(0, scene.job("sleep"))
     assert {"job": "0.1"} == dict(job.labels)
     assert "could not be recovered" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}'])
 def test_a_file_that_is_none_of_ours_is_passed_over(scene: Scene, text: str) -> None:
-    JobFolder(scene.folder, [scene.output]).begin(0, scene.job("sleep"))
+    JobFolder(scene.folder, [scene.output], [scene.homes]).begin(0, scene.job("sleep"))
     (scene.folder / "jobs" / "1.json").write_text(text)
     assert ["0.json"] == [kept.file.name for kept in left_behind(scene.folder)]
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kernel_gateway.client import AsyncClient, Patience
+from kernel_gateway.client import engine as remote
 from kernel_gateway.client.engine import UNREAD_S, RemoteEngine, creation
 from kernel_gateway.client.values import RecordPage, Told, Unknown
-from kernel_gateway.errors import ArtifactNotFound, NotWaiting
+from kernel_gateway.errors import ArtifactNotFound, NotWaiting, Unreachable
 from kernel_gateway.notebook.document import read
 from kernel_gateway.notebook.engine import LocalEngine, run_plan
 from kernel_gateway.notebook.job import NotebookJob
@@ -216,6 +217,36 @@ async def test_a_gateway_that_is_away_for_good_loses_the_run_and_the_file_is_com
     assert ["died", "not-run"] == [step.state.value for step in result.steps]
     assert "one\n" in printed(desk.shelf)
     assert desk.shelf.closed
+
+
+async def test_a_run_whose_making_was_never_answered_is_ended(
+    gateway: Gateway, cable: Cable
+) -> None:
+    async with AsyncClient(cable.url, TOKEN, patience=Patience(tries=2, first_s=0.0)) as client:
+        cable.cuts = [0, 0]
+        job = job_of("print one\nsleep")
+        with pytest.raises(Unreachable):
+            await RemoteEngine(client).start(job, job.source.notebook, "python3")
+        (made,) = [run async for run in client.runs()]
+        ended = await client.follow(made.uid)
+    assert ended.view.reason is not None
+    assert ("cancelled", "nobody waits for it") == (ended.view.outcome, ended.view.reason.message)
+
+
+async def test_a_gateway_that_does_not_answer_is_not_waited_for_in_haste(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    monkeypatch.setattr(remote, "HASTE_S", 0.05)
+    server = await asyncio.start_server(never, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, AsyncClient(url, TOKEN) as client:
+        engine = RemoteEngine(client)
+        with pytest.raises(Unreachable):
+            await engine.cancel(RunUid("u"), escalate=True, grace_s=0.0, message="stopped")
 
 
 async def test_more_than_a_gateway_takes_starts_nothing(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ if notebook == "silent":
     sys.exit(1)
 if notebook == "hangs":
     signal.pause()
+assert sys.flags.safe_path
 source.with_suffix(f".{words[1]}").write_text(f"{words} {source.name} {notebook}")
 """
 

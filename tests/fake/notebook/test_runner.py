@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kernel_gateway.errors import NotebookUnwritable
+from kernel_gateway.errors import NotebookUnwritable, Unreachable
 from kernel_gateway.execution import slots
 from kernel_gateway.execution.local import START_MARGIN_S
 from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.kernels.fake import FakeBehaviour
 from kernel_gateway.kernels.kernel import KernelExit
 from kernel_gateway.messaging.message import Channel
+from kernel_gateway.notebook import runner
+from kernel_gateway.notebook.engine import LocalEngine
 from kernel_gateway.notebook.plan import PlanOptions
 from kernel_gateway.notebook.runner import KernelChosen, NotSaved, Stop
 from kernel_gateway.runs import records
@@ -25,6 +29,7 @@ from tests.fake.notebook.conftest import HANG_LIMIT_S, ME, Bench, code
 
 if TYPE_CHECKING:
     from kernel_gateway.notebook.runner import Event, NotebookResult
+    from kernel_gateway.service import LogPage, RunInfo
 
 
 def reason(result: NotebookResult) -> tuple[str, str]:
@@ -284,6 +289,39 @@ async def test_a_fault_after_the_end_does_not_change_it(bench: Bench) -> None:
     assert bench.shelf.texts(0) == ["a\n"]
 
 
+async def test_what_came_behind_the_end_is_in_the_file_whatever_fails_then(bench: Bench) -> None:
+    def fail(event: Event) -> None:
+        if printed(event, "late"):
+            bench.service.fails_after_pages = 0
+        if isinstance(event, Record) and isinstance(event.body, records.Completed):
+            parent = bench.kernel.parent_of(bench.kernel.requests[0])
+            content = {"name": "stdout", "text": "late\n"}
+            bench.kernel.tell(Channel.IOPUB, "stream", content, parent)
+
+    bench.on_event = fail
+    assert reason(await bench.run("print a", quiet_s=HANG_LIMIT_S)) == ("ok", "done")
+    assert bench.shelf.texts(0) == ["a\nlate\n"]
+
+
+async def test_records_that_nobody_knows_are_behind_us_too(bench: Bench) -> None:
+    """Their pages come at once: who asked for them again would ask for ever."""
+    asked: list[int] = []
+    told: list[int] = [0]
+
+    class Older(LocalEngine):
+        async def log(self, uid: Any, *, after: Any, wait_s: float) -> LogPage:
+            asked.append(after)
+            assert len(asked) < 99
+            page = await super().log(uid, after=after, wait_s=wait_s)
+            told.append(page.next)
+            known = [one for one in page.records if isinstance(one.body, records.LogText)]
+            return replace(page, records=tuple(known))
+
+    bench.engine = Older
+    await bench.run("print a")
+    assert told[:-1] == asked
+
+
 # -- stopping --------------------------------------------------------------------------------------
 
 
@@ -338,6 +376,90 @@ async def test_somebody_who_cancels_us_finds_a_complete_file_and_no_kernel(bench
     assert bench.shelf.run["state"] == "finished"
     assert bench.shelf.closed
     assert await bench.service.kernels(ME) == []
+
+
+async def test_who_does_not_wait_for_the_code_does_not_wait_for_a_gateway(bench: Bench) -> None:
+    class Away(LocalEngine):
+        async def log(self, uid: Any, *, after: Any, wait_s: float) -> LogPage:
+            for how in (Stop.INTERRUPT, Stop.FORCE, Stop.FORCE):
+                bench.stop(how)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def cancel(self, uid: Any, **how: Any) -> None:
+            raise Unreachable("No route.")
+
+    bench.engine = Away
+    result = await bench.run("print a")
+    assert ("lost", "gateway_lost") == reason(result)
+    assert "It was stopped, and the gateway does not answer." == result.reason.message
+    assert (["not-run"], True) == (bench.shelf.states(), bench.shelf.closed)
+
+
+async def test_how_it_ended_stays_so_when_the_gateway_is_lost_then(bench: Bench) -> None:
+    class Lost(LocalEngine):
+        async def log(self, uid: Any, *, after: Any, wait_s: float) -> LogPage:
+            page = await super().log(uid, after=after, wait_s=wait_s)
+            if page.finished:
+                bench.stop(Stop.FORCE)
+                if not page.records:
+                    await asyncio.Event().wait()
+            return replace(page, sealed=False)
+
+        async def cancel(self, uid: Any, **how: Any) -> None:
+            raise Unreachable("No route.")
+
+    bench.engine = Lost
+    assert ("ok", "done") == reason(await bench.run("print a"))
+    assert ["a\n"] == bench.shelf.texts(0)
+
+
+async def test_a_run_whose_start_takes_too_long_for_a_stop_is_not_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(LocalEngine):
+        async def start(self, *args: Any) -> RunInfo:
+            for how in (Stop.INTERRUPT, Stop.FORCE):
+                bench.stop(how)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    monkeypatch.setattr(runner, "START_S", 0.0)
+    bench.engine = Slow
+    assert ("lost", "unreachable") == reason(await bench.run("print a"))
+    assert (["not-run"], True) == (bench.shelf.states(), bench.shelf.closed)
+
+
+async def test_a_stop_while_it_is_started_is_passed_on_then(bench: Bench) -> None:
+    class Stopped(LocalEngine):
+        async def start(self, *args: Any) -> RunInfo:
+            bench.stop(Stop.TERMINATE)
+            await asyncio.sleep(0)
+            return await super().start(*args)
+
+    bench.engine = Stopped
+    assert ("cancelled", "cancelled") == reason(await bench.run("print a\nsleep"))
+
+
+async def test_a_save_that_is_cancelled_is_over_before_anything_goes_on() -> None:
+    began, go_on, over = asyncio.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def save() -> None:
+        loop.call_soon_threadsafe(began.set)
+        assert go_on.wait(HANG_LIMIT_S)
+        over.set()
+
+    saving = asyncio.create_task(runner._in_thread(save))
+    await began.wait()
+    saving.cancel()
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert not saving.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert over.is_set()
 
 
 # -- saving ----------------------------------------------------------------------------------------

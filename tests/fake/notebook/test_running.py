@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,17 +17,18 @@ from traitlets.config import Config
 
 from kernel_gateway import app
 from kernel_gateway.commands.base import UsageError
-from kernel_gateway.commands.leftovers import leftovers
+from kernel_gateway.commands.leftovers import leftovers, taken
+from kernel_gateway.commands.recover import finish_all
 from kernel_gateway.commands.running import Item, Wanted, run_all
 from kernel_gateway.config import read_settings
 from kernel_gateway.execution.settings import EngineSettings
-from kernel_gateway.notebook.batch import Order
+from kernel_gateway.notebook.batch import Forgetful, Order
 from kernel_gateway.notebook.bringing import Homes
 from kernel_gateway.notebook.document import read
 from kernel_gateway.notebook.engine import LocalEngine
 from kernel_gateway.notebook.job import NotebookJob
 from kernel_gateway.notebook.plan import PlanOptions
-from kernel_gateway.notebook.recovery import JobFolder
+from kernel_gateway.notebook.recovery import JobFolder, left_behind
 from kernel_gateway.notebook.rendering import Form
 from kernel_gateway.notebook.saving import CopySink, FileSink
 from kernel_gateway.store.lock import FolderLock
@@ -35,6 +37,9 @@ from tests.fake.notebook.conftest import HANG_LIMIT_S, ME, Bench, Shelf, code
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+    from kernel_gateway.notebook.batch import Keeper
+    from kernel_gateway.service import ArtifactContent, RunUid
 
 
 def job(*cells: str) -> NotebookJob:
@@ -49,6 +54,8 @@ class Desk:
         self.folder = folder
         self.out: list[str] = []
         self.err: list[str] = []
+        self.keeper: Keeper | None = None
+        self.engine = LocalEngine
         self._bench = bench
         self._capsys = capsys
 
@@ -61,10 +68,10 @@ class Desk:
     async def run(self, *items: Item, **options: Any) -> int:
         @asynccontextmanager
         async def opened() -> AsyncIterator[LocalEngine]:
-            yield LocalEngine(self._bench.service, ME)
+            yield self.engine(self._bench.service, ME)
 
         async with asyncio.timeout(HANG_LIMIT_S):
-            status = await run_all(opened(), Wanted(items=items, **options), None)
+            status = await run_all(opened(), Wanted(items=items, **options), self.keeper)
         told = self._capsys.readouterr()
         self.out, self.err = told.out.splitlines(), told.err.splitlines()
         return status
@@ -142,11 +149,70 @@ async def test_an_output_that_cannot_be_finished_is_no_good_end(desk: Desk) -> N
     shelf = Shelf()
     shelf.faults = [None, *[OSError(28, "No space")] * 9]
     item = desk.item("o.ipynb", "print one", sink=shelf, file=desk.folder / "o.ipynb")
+    desk.keeper = Forgetful()
     assert 1 == await desk.run(item)
     assert [
         "o.ipynb: The output cannot be written: No space.",
         "When it can be written: kernel-gateway recover",
     ] == desk.err[-2:]
+
+
+async def test_what_nobody_has_kept_is_not_to_be_recovered(desk: Desk) -> None:
+    shelf = Shelf()
+    shelf.faults = [None, *[OSError(28, "No space")] * 9]
+    item = desk.item("o.ipynb", "save a.txt text", sink=shelf, file=desk.folder / "o.ipynb")
+    assert 1 == await desk.run(item, report=desk.folder / "junit.xml")
+    assert [
+        "o.ipynb: The output cannot be written: No space.",
+        f"Brought 1 file in {desk.folder / 'artifacts'}",
+    ] == desk.err[-2:]
+    (suite,) = ET.parse(desk.folder / "junit.xml").getroot()
+    assert "1" == suite.get("errors")
+
+
+async def test_who_stops_the_bringing_of_files_has_the_output_and_is_told(desk: Desk) -> None:
+    shelf = Shelf()
+    complete = []
+
+    class Slow(LocalEngine):
+        async def artifact(self, uid: RunUid, artifact: str) -> ArtifactContent:
+            complete.append(shelf.closed)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.Event().wait()
+            raise AssertionError("it never comes")
+
+    desk.engine = Slow
+    item = desk.item("o.ipynb", "save a.txt text", sink=shelf)
+    assert 143 == await desk.run(item, as_json=True)
+    assert 143 == json.loads(desk.out[-1])["exit_code"]
+    assert [True] == complete
+    assert [] == list(desk.folder.glob("artifacts/*"))
+
+
+async def test_who_stops_the_making_of_pages_does_not_wait_for_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = desk.folder / "packages" / "nbconvert"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(
+        "import os, signal\nos.kill(os.getppid(), signal.SIGTERM)\nsignal.pause()"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    page = (Form.HTML, desk.folder / "page.html")
+    item = replace(desk.item("o.ipynb", "print one"), pages=(page,))
+    assert 143 == await desk.run(item)
+    assert "Not all pages were made: it was stopped." == desk.err[-1]
+
+
+async def test_a_page_for_which_there_is_no_room_is_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(desk.folder / "no"))
+    page = (Form.HTML, desk.folder / "page.html")
+    item = replace(desk.item("o.ipynb", "print one"), pages=(page,))
+    assert 1 == await desk.run(item)
+    assert f"{page[1]} was not made: No such file or directory." == desk.err[-1]
 
 
 async def test_reports_are_made_of_bad_ends_too(desk: Desk) -> None:
@@ -183,8 +249,19 @@ async def test_a_signal_stops_what_runs(
 ) -> None:
     item = desk.item("o.ipynb", "print up\nsleep", "print no")
     asyncio.get_running_loop().call_soon(os.kill, os.getpid(), number)
-    assert status == await desk.run(item)
-    assert desk.err[-1].startswith("cancelled: ")
+    assert status == await desk.run(item, as_json=True)
+    end = json.loads(desk.out[-1])
+    assert ("cancelled", status) == (end["outcome"], end["exit_code"])
+
+
+async def test_a_signal_that_is_ignored_stays_so(desk: Desk) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGHUP)
+        assert 0 == await desk.run(desk.item("o.ipynb", "print one"))
+        assert signal.SIG_IGN is signal.getsignal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 # -- what is left behind ---------------------------------------------------------------------------
@@ -197,8 +274,38 @@ def test_left_behind_are_the_jobs_of_those_that_are_dead(tmp_path: Path) -> None
     for folder in (dead, alive, empty):
         folder.mkdir(parents=True)
     for folder in (dead, alive):
-        JobFolder(folder, [tmp_path / "o.ipynb"]).begin(0, job("print one"))
+        homes = Homes(work=tmp_path, artifacts=tmp_path / "artifacts")
+        keeper = JobFolder(folder, [tmp_path / f"{folder.name}.ipynb"], [homes])
+        keeper.begin(0, job("print one"))
     lock = FolderLock(alive)
     assert [dead] == list(leftovers(settings))
+    assert {tmp_path / f"{alive.name}.ipynb"} == taken(settings)
     lock.release()
     assert {dead, alive} == set(leftovers(settings))
+
+
+async def test_what_is_finished_is_removed_but_no_file_of_the_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = read_settings(Config({"Gateway": {"data_dir": str(tmp_path)}}))
+    folder = app.headless_folder(settings)
+    file = folder / "artifacts" / "kernel" / "model"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    homes = Homes(work=tmp_path, artifacts=tmp_path / "artifacts")
+    keeper = JobFolder(folder, [tmp_path / "o.ipynb"], [homes])
+    keeper.begin(0, job("print one"))
+    assert await finish_all(settings, folder)
+    assert f"when it was killed are in {folder}/artifacts" in capsys.readouterr().err
+    assert file.exists()
+    file.unlink()
+    keeper = JobFolder(folder, [tmp_path / "no" / "o", tmp_path / "b"], [homes, homes])
+    for number in (0, 1):
+        keeper.begin(number, job("print one"))
+    assert not await finish_all(settings, folder)
+    assert ["0.json"] == [kept.file.name for kept in left_behind(folder)]
+    (tmp_path / "no").mkdir()
+    assert await finish_all(settings, folder)
+    assert not folder.exists()
+    assert await finish_all(settings, folder)  # somebody else has done it
+    assert not folder.exists()

@@ -52,6 +52,13 @@ async def test_values_are_in_a_cell_of_their_own(gateway: Gateway) -> None:
     assert ["c", "injected-parameters"] == [step["name"] for step in steps]
 
 
+async def test_the_kernelspec_is_found_in_any_case_as_kernels_are_started_by_it(
+    gateway: Gateway,
+) -> None:
+    assert 201 == (await created(gateway, {"a": 2}, kernel={"name": "PYTHON3"})).status
+    assert 404 == (await created(gateway, {"a": 2}, kernel={"name": "cobol"})).status
+
+
 async def test_values_are_part_of_what_the_run_is(gateway: Gateway) -> None:
     answers = [await created(gateway, {"a": value}) for value in (1, 1, 2)]
     assert [201, 200, 409] == [answer.status for answer in answers]

@@ -75,6 +75,13 @@ def test_artifacts_come_home_where_somebody_says(command: EngineCommand) -> None
     assert Path("/there/a=1.out") == one.artifacts
 
 
+def test_artifacts_of_several_are_kept_apart_wherever_the_outputs_are(
+    command: EngineCommand,
+) -> None:
+    one = command.homes(WORK, "in.ipynb", "s3://bucket/a=1.ipynb", is_one_of_several=True)
+    assert Path.cwd() / "a=1_artifacts" == one.artifacts
+
+
 async def open_(url: str, token: str | None) -> None:
     async with remote_engine(url, token):
         raise AssertionError("there is no gateway")

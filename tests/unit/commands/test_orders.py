@@ -43,6 +43,12 @@ def test_with_a_folder_for_the_outputs_all_names_are_inputs() -> None:
     assert ["/a.out.ipynb"] == outputs("a.ipynb", output_dir="/")
 
 
+def test_braces_are_filled_in_only_where_they_were_given_as_an_output() -> None:
+    assert ["r{1}.out.ipynb"] == outputs("r{1}.ipynb")
+    assert ["r{1}.n=1.out.ipynb"] == outputs("r{1}.ipynb", matrix=("n=1",))
+    assert ["out/1/r{1}.out.ipynb"] == outputs("r{1}.ipynb", output_dir="out/{n}", matrix=("n=1",))
+
+
 def test_a_matrix_is_every_combination_named_in_the_output() -> None:
     found = placed("a.ipynb", matrix=("n=1,2.5", "s=x,None"), n=9, other=0)
     assert [

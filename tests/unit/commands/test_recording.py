@@ -28,7 +28,7 @@ CHOSEN = KernelChosen(Choice(spec=SPEC, fallback="Another is used."), CELLS)
 
 def told(*events: BatchEvent, log_output: bool = False) -> list[dict[str, Any]]:
     stream = io.StringIO()
-    shown = JsonEvents(stream, log_output=log_output)
+    shown = JsonEvents(stream, log_output=log_output, exit_code=lambda done: 9)
     for event in events:
         shown.tell(order("o.ipynb"), event)
     return [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -108,7 +108,7 @@ def test_another_attempt_and_the_end_say_why() -> None:
         "seconds": 1.23,
         "outcome": "error",
         "reason": {"code": "exception"},
-        "exit_code": 1,
+        "exit_code": 9,
         "uid": "u",
         "cells": {"ok": 2, "error": 1},
     } == end
@@ -116,12 +116,12 @@ def test_another_attempt_and_the_end_say_why() -> None:
 
 def test_an_output_that_was_not_written_is_told() -> None:
     (end,) = told(done("o.ipynb", None, fault=NotebookUnwritable("No space.")))
-    assert "No space." == end["fault"]
+    assert ("No space.", 9) == (end["fault"], end["exit_code"])
     assert "outcome" not in end
 
 
 def test_a_reader_that_has_gone_stops_nothing() -> None:
     stream = io.StringIO()
-    events = JsonEvents(stream, log_output=False)
+    events = JsonEvents(stream, log_output=False, exit_code=lambda done: 9)
     stream.close()
     events.tell(order("o.ipynb"), NotSaved("No space."))

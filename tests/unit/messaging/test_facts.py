@@ -181,6 +181,7 @@ def test_each_message_means_what_the_protocol_says() -> None:
         ("comm_open", {"comm_id": "c", "target_name": 3, "data": {}}),
         ("comm_msg", {"data": {}}),
         ("comm_msg", {"comm_id": "c", "data": [1]}),
+        ("comm_msg", {"comm_id": "c" * 1025, "data": {}}),
     ],
 )
 def test_a_content_that_is_not_what_its_type_promises_is_malformed(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel_gateway.errors import NotebookUnwritable
 from kernel_gateway.notebook.report import Suite, first_words, junit
 from kernel_gateway.notebook.runner import NotebookResult
 from kernel_gateway.runs.records import Reason
@@ -91,6 +92,15 @@ def test_an_error_without_a_traceback_says_what_there_is() -> None:
     failure = suite(step(0, "error", error=Failure(ename="E", evalue="v"))).find(".//failure")
     assert failure is not None
     assert "E: v" == failure.text
+
+
+def test_a_notebook_that_was_refused_is_a_suite_with_an_error() -> None:
+    fault = NotebookUnwritable("No space.")
+    found = suite(result=None, fault=fault)
+    assert ("1", "1") == (found.get("tests"), found.get("errors"))
+    error = found.find("testcase/error")
+    assert error is not None
+    assert {"type": fault.code, "message": "No space."} == error.attrib
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=20))

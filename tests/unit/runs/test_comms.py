@@ -86,13 +86,13 @@ def test_widgets_that_are_updated_in_turn_have_one_record_each() -> None:
 
 
 def test_ten_thousand_updates_are_as_many_records_as_widgets_however_big_they_get() -> None:
-    log = Log(LogLimits(log_bytes=1000))
+    log = Log(LogLimits(log_bytes=2000))
     for number in range(10_000):
         log.append(update(f"w{number % 3}", value="x" * 90, n=number), step=0, at=1.0)
     assert 1 == log.pending
     batch = log.take()
     assert ["w0", "w1", "w2"] == [getattr(record.body, "comm_id", "") for record in batch.records]
-    assert 3 * (len("value") + 92 + len("n") + 4) == batch.bytes
+    assert 3 * (100 + len("w0") + len("value") + 92 + len("n") + 4) == batch.bytes
     assert 0 == batch.dropped
 
 
@@ -199,16 +199,16 @@ def test_a_log_that_merged_comes_to_the_same_as_one_that_did_not(
 
 
 def test_comms_count_for_the_limit_of_the_log_and_a_loss_is_told() -> None:
-    log = Log(LogLimits(log_bytes=150))
+    log = Log(LogLimits(log_bytes=250))
     log.append(custom(text="x" * 100), step=0, at=1.0)
     counted = log.bytes
-    assert len(encode(custom(text="x" * 100).data)) == counted
+    assert 100 + len("c") + len(encode(custom(text="x" * 100).data)) == counted
     log.append(custom(text="y" * 100), step=0, at=1.0)
     log.append(update(value="z"), step=0, at=1.0)
     log.append(records.LogText(stream="stdout", text="a"), step=0, at=1.0)
     log.append(END, step=None, at=1.0)
     batch = log.take()
-    lost = counted + len("value") + 3 + 1
+    lost = counted + 100 + len("c") + len("value") + 3 + 1
     assert [
         custom(text="x" * 100),
         records.Dropped(why="log_limit", bytes=counted),
@@ -216,6 +216,24 @@ def test_comms_count_for_the_limit_of_the_log_and_a_loss_is_told() -> None:
         END,
     ] == [record.body for record in batch.records]
     assert (counted, lost) == (batch.bytes, batch.dropped)
+
+
+def test_all_that_a_kernel_chooses_of_a_comm_counts() -> None:
+    longest = "x" * 1000
+    for body in (
+        replace(closed(), comm_id=longest),
+        replace(opened(), target_name=longest),
+        update(longest, value=1),
+        pictured("image", longest, data="AAE="),
+    ):
+        log = Log(LogLimits())
+        log.append(body, step=0, at=1.0)
+        assert len(longest) + 100 < log.bytes < len(longest) + 200
+
+
+def test_the_places_of_buffers_are_never_put_aside() -> None:
+    body = pictured("image", "x" * 200, data="AAE=")
+    assert [body] == told(body)
 
 
 def test_what_is_too_big_of_a_widget_travels_by_reference() -> None:

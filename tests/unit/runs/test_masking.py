@@ -15,7 +15,7 @@ from kernel_gateway.messaging import facts
 from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import events, records
 from kernel_gateway.runs.events import Timer
-from kernel_gateway.runs.masking import HIDDEN, Mask, Masker, fault_of, mask_of
+from kernel_gateway.runs.masking import HIDDEN, Mask, Masker, fault_of, mask_of, shown_env
 from kernel_gateway.runs.records import Artifact, ArtifactKind, Reason
 from tests.unit.runs.driver import ASK, BUSY, IDLE, OK, printed
 
@@ -67,6 +67,13 @@ def test_without_secrets_there_is_no_mask() -> None:
     assert "*** other" == mask.text("value other")
 
 
+def test_an_environment_is_shown_without_them() -> None:
+    env = {"KEY": VALUE, "URL": f"https://me:{VALUE}@host", "PLAIN": "text"}
+    shown = {"KEY": "***", "URL": "https://me:***@host", "PLAIN": "text"}
+    assert shown == shown_env(env, ["KEY"])
+    assert env == shown_env(env, [])
+
+
 def test_a_mask_does_not_show_its_values() -> None:
     assert VALUE not in repr(MASK)
 
@@ -98,6 +105,37 @@ def test_values_that_overlap_are_hidden_as_one() -> None:
     assert "<***>" == Mask(["abcd", "cdef"]).text("<abcdef>")
     assert "<***>" == Mask(["aXXa"]).text("<aXXaXXa>")
     assert "<******>" == Mask(["abcd", "efgh"]).text("<abcdefgh>")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("\r\nfirst\r\nlast\n", "first\nlast"),
+        ("first\r\nlast", "first\nlast"),
+        ("first\nlast", "first\r\nlast"),
+        ("first\nlast\n", base64.b64encode(b"first\nlast").decode()),
+    ],
+)
+def test_a_value_is_found_with_other_line_ends_and_without_its_last(value: str, shown: str) -> None:
+    assert "<***>" == Mask([value]).text(f"<{shown}>")
+
+
+def test_what_is_short_without_its_line_ends_is_found_only_with_them() -> None:
+    assert "abc ***" == Mask(["abc\n"]).text("abc abc\n")
+
+
+def test_a_value_that_is_within_itself_is_hidden_as_one() -> None:
+    assert "<***>" == Mask(["----"]).text(f"<{'-' * 100_000}>")
+    assert "<***X***>" == Mask(["abab"]).text("<abababXabab>")
+
+
+def test_what_may_be_the_end_of_a_value_goes_where_the_beginning_of_the_text_is_gone() -> None:
+    assert "*** and ***" == MASK.end(f"cr3t and {VALUE}")
+    assert "at it, cr3t" == MASK.end("at it, cr3t")
+    assert "***" == MASK.end(VALUE)
+    assert "***X" == Mask(["aXXXa"]).end("XXXaX")
+    assert "***>" == Mask(["abcd", "cdef"]).end("bcdef>")
+    assert "" == MASK.end("")
 
 
 # -- where -----------------------------------------------------------------------------------------
@@ -134,8 +172,8 @@ def test_a_fact_is_masked_wherever_it_has_text() -> None:
             facts.Replied("error", 1, "***", "***", ("***",), expressions={"x": "***"}),
         ),
         (
-            facts.Comm("open", "c1", {"state": {"value": VALUE}}, VALUE, (VALUE.encode(),)),
-            facts.Comm("open", "c1", {"state": {"value": "***"}}, "***", (VALUE.encode(),)),
+            facts.Comm("open", VALUE, {"state": {"value": VALUE}}, VALUE, (VALUE.encode(),)),
+            facts.Comm("open", "***", {"state": {"value": "***"}}, "***", (VALUE.encode(),)),
         ),
         (
             facts.InputRequested(f"{VALUE}? ", password=True),
@@ -236,6 +274,19 @@ def test_a_cancel_is_no_end() -> None:
         events.CancelAsked(), events.TimerOver(Timer.AGAIN)
     )
     assert ["stdout '***'"] == heard.says(printed("cr3t"))
+
+
+def test_the_words_of_who_cancels_are_masked() -> None:
+    asked = events.CancelAsked(f"no {VALUE}", grace_s=1.0)
+    assert [events.CancelAsked("no ***", grace_s=1.0)] == Masker(MASK).take(asked)
+
+
+def test_text_of_a_run_that_ended_without_an_idle_does_not_wait() -> None:
+    heard = Heard()
+    heard.says(printed("s3"))
+    heard.hears(events.TimerOver(Timer.QUIET))
+    late = events.KernelSaid(MsgId("m1"), printed("s3"))
+    assert ["stdout 's3'"] == [_words(one) for one in heard.masker.take(late, is_over=True)]
 
 
 def test_text_of_threads_does_not_wait() -> None:

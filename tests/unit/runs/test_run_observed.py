@@ -129,6 +129,15 @@ def test_a_kernel_that_is_lost_ends_the_run_wherever_it_is() -> None:
 # -- input ----------------------------------------------------------------------------------------
 
 
+def test_only_its_client_can_leave_a_prompt_without_an_answer() -> None:
+    run = waiting()
+    with pytest.raises(NotWaiting):
+        run.hears(events.InputGiven(None, 1))
+    run.answered("Ada")
+    run.says(OK, IDLE)
+    assert ("ok", "done", 0) == run.end
+
+
 def test_a_client_may_answer_before_the_prompt_is_told() -> None:
     run = prompted()
     assert [] == run.answered("Ada"), "nobody here was asked"

@@ -132,3 +132,17 @@ def test_what_is_wrong_with_a_file_names_the_file(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(FILES, "a.yaml", b"- 1")
     with pytest.raises(InvalidField, match=r"-f: a\.yaml must be names with values"):
         options((Kind.FILE, "a.yaml"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !!bool foo",
+        "a: !!int ''",
+        "a: !!timestamp x",
+        "a: !!timestamp 2020-13-01",
+    ],
+)
+def test_a_value_that_does_not_fit_its_tag_is_no_yaml(text: str) -> None:
+    with pytest.raises(InvalidField, match="is not YAML"):
+        options((Kind.YAML, text))

@@ -13,7 +13,7 @@ NOW = dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.timezone(dt.timedelta(hours=2))
 
 
 def path(text: str) -> str:
-    return filled(text, {"region": "eu", "n": [7]}, run_uuid="u-1", now=NOW)
+    return filled(text, {"region": "eu", "n": [7], "big": 2**40}, run_uuid="u-1", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,9 @@ def test_the_local_time_is_the_same_instant() -> None:
     assert NOW == dt.datetime.fromisoformat(path("{current_datetime_local}"))
 
 
-@pytest.mark.parametrize("text", ["{other}", "{region", "{0}", "{n[9]}", "{n.append}", "{n:d}"])
+@pytest.mark.parametrize(
+    "text", ["{other}", "{region", "{0}", "{n[9]}", "{n.append}", "{n:d}", "{big:c}"]
+)
 def test_what_cannot_be_filled_in_is_told(text: str) -> None:
     with pytest.raises(InvalidField, match="cannot be filled in"):
         path(text)
