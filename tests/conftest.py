@@ -14,6 +14,7 @@ import gc
 import logging
 import os
 import re
+import signal
 import threading
 import time
 from contextlib import suppress
@@ -40,6 +41,15 @@ WATCHED_LOGGERS = ("kernel_gateway", "asyncio", "tornado")
 # Threads of a loop's own executor. They live as long as the loop, which other tests may share; of
 # a loop that is not shared none is left when we look.
 LOOP_THREADS = "asyncio_"
+
+
+def pytest_configure() -> None:
+    """Who starts tests in the background, or with nohup, has them ignore signals, and all that they
+    start as well: nothing would be shown of what Ctrl-C and a hang-up do."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

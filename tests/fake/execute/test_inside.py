@@ -14,7 +14,6 @@ from kernel_gateway.execute.inside import Stopping, in_thread
 from kernel_gateway.notebook.runner import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from kernel_gateway.notebook.engine import LocalEngine
@@ -46,15 +45,6 @@ def test_what_comes_behind_the_end_is_too_late() -> None:
     stopping.interrupt()
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Raises, as it does in a program: who starts tests in the background has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_the_one_before_is_passed_on_is_passed_on_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
