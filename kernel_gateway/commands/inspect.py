@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 from traitlets import Bool
 
 from kernel_gateway.commands.base import FLAGS, Command, UsageError
+from kernel_gateway.commands.sources import read_source
 from kernel_gateway.commands.table import aligned, harmless
-from kernel_gateway.errors import NotebookUnreadable
-from kernel_gateway.notebook.document import read
 from kernel_gateway.notebook.parameters.inspection import inspected
-from kernel_gateway.notebook.places import read_notebook, shown
 
 if TYPE_CHECKING:
-    from kernel_gateway.notebook.document import Source
     from kernel_gateway.notebook.parameters.inspection import Inspection, Parameter
 
 _MOST = 60  # characters of a default or a type
@@ -42,7 +39,7 @@ class InspectApp(Command):
     def run(self) -> int:
         if len(self.extra_args) != 1:
             raise UsageError("One notebook is needed: kernel-gateway inspect IN.ipynb")
-        source = _read(self.extra_args[0])
+        source = read_source(self.extra_args[0], "inspected")
         found = inspected(source.notebook, kernel=source.wish.name, language=source.wish.language)
         if self.as_json:
             print(json.dumps(found.json))
@@ -52,17 +49,6 @@ class InspectApp(Command):
         if hint := _hint(found):
             print(f"{self.name}: {hint}", file=sys.stderr)
         return 0
-
-
-def _read(notebook: str) -> Source:
-    try:
-        data = read_notebook(notebook)
-    except NotebookUnreadable as fault:
-        raise UsageError(fault.message) from fault
-    try:
-        return read(data)
-    except NotebookUnreadable as fault:
-        raise UsageError(f"{shown(notebook)} cannot be inspected. {fault.message}") from fault
 
 
 def table(found: Inspection) -> list[str]:

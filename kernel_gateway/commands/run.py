@@ -23,12 +23,12 @@ from kernel_gateway.commands.orders import places
 from kernel_gateway.commands.parameters import OPTIONS, given_parameters
 from kernel_gateway.commands.running import Item, Wanted, run_all
 from kernel_gateway.commands.secrets import read_secrets
+from kernel_gateway.commands.sources import read_source
 from kernel_gateway.errors import InvalidField, NotebookUnreadable, NotebookUnwritable, Refused
 from kernel_gateway.notebook.answers import Listed
 from kernel_gateway.notebook.batch import USUAL_CAUSES, Cause, Order, Retries
-from kernel_gateway.notebook.document import read
 from kernel_gateway.notebook.job import NotebookJob
-from kernel_gateway.notebook.places import STANDARD, folder_of, read_notebook, shown, sink_for
+from kernel_gateway.notebook.places import STANDARD, folder_of, shown, sink_for
 from kernel_gateway.notebook.plan import SKIP_TAG, PlanOptions, plan
 from kernel_gateway.notebook.recovery import JobFolder
 from kernel_gateway.notebook.rendering import Form, check_installed
@@ -288,7 +288,9 @@ class RunApp(EngineCommand):
         self._check_input(found)
         secrets = read_secrets(self.secret, os.environ)
         lines = None if self.answers is None else read_answers(self.answers)
-        sources = {name: _read(name) for name in dict.fromkeys(place.input for place in found)}
+        sources = {
+            name: read_source(name, "run") for name in dict.fromkeys(place.input for place in found)
+        }
         items = [
             self._item(place, sources[place.input], len(found) > 1, secrets, lines)
             for place in found
@@ -434,17 +436,6 @@ def _file(name: str) -> Path | None:
 
 
 # -- files -----------------------------------------------------------------------------------------
-
-
-def _read(name: str) -> Source:
-    try:
-        data = read_notebook(name)
-    except NotebookUnreadable as fault:
-        raise UsageError(fault.message) from fault
-    try:
-        return read(data)
-    except NotebookUnreadable as fault:
-        raise UsageError(f"{shown(name)} cannot be run. {fault.message}") from fault
 
 
 def _sink(output: str) -> Sink:

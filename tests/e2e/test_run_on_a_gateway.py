@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.commands import LIMIT_S, Served, run, served, started
+from tests.shared.notebooks import code_notebook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,23 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def write(folder: Path, *cells: str) -> str:
-    notebook = {
-        "nbformat": 4,
-        "nbformat_minor": 5,
-        "metadata": {},
-        "cells": [
-            {
-                "id": f"c{number}",
-                "cell_type": "code",
-                "metadata": {},
-                "source": source,
-                "outputs": [],
-                "execution_count": None,
-            }
-            for number, source in enumerate(cells)
-        ],
-    }
-    (folder / "in.ipynb").write_text(json.dumps(notebook))
+    (folder / "in.ipynb").write_text(json.dumps(code_notebook(*cells)))
     return "in.ipynb"
 
 

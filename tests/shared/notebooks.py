@@ -1,8 +1,11 @@
-"""What two runs of one notebook have in common, wherever they were executed."""
+"""A notebook to be run, and what two runs of one have in common, wherever they were executed."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Of a run alone: that it is told, and not what.
 _OWN = frozenset(
@@ -25,4 +28,24 @@ def in_common(notebook: Any) -> Any:
         if name in _OWN and not (is_cell and name == "id")
         else in_common(value)
         for name, value in notebook.items()
+    }
+
+
+def code_notebook(*sources: str, metadata: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """In nbformat 4.5, with a code cell each."""
+    return {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": dict(metadata or {}),
+        "cells": [
+            {
+                "id": f"c{number}",
+                "cell_type": "code",
+                "metadata": {},
+                "source": source,
+                "outputs": [],
+                "execution_count": None,
+            }
+            for number, source in enumerate(sources)
+        ],
     }

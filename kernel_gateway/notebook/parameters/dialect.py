@@ -44,6 +44,10 @@ class Dialect(ABC):
     infinity: ClassVar[str] = "Inf"
     minus_infinity: ClassVar[str] = "-Inf"
     largest: ClassVar[int | None] = None  # that a literal can be; None: there is no end
+    #: What begins and ends one; None: the language has none in a variable.
+    around_list: ClassVar[tuple[str, str] | None] = None
+    around_object: ClassVar[tuple[str, str] | None] = None
+    arrow: ClassVar[str] = ": "  # from a name in an object to its value
 
     def source(self, values: Mapping[str, Json], before: str) -> str:
         """One assignment a value, below a comment. `before`: what the cell above has.
@@ -102,10 +106,23 @@ class Dialect(ABC):
     def text(self, value: str) -> str: ...
 
     def sequence(self, value: list[Json]) -> str:
-        raise Unsayable(f"is a list, which {self.title} cannot have in a variable")
+        if self.around_list is None:
+            raise Unsayable(f"is a list, which {self.title} cannot have in a variable")
+        begin, end = self.around_list
+        return f"{begin}{', '.join(map(self.literal, value))}{end}"
 
     def mapping(self, value: dict[str, Json]) -> str:
-        raise Unsayable(f"is an object, which {self.title} cannot have in a variable")
+        if self.around_object is None:
+            raise Unsayable(f"is an object, which {self.title} cannot have in a variable")
+        begin, end = self.around_object
+        pairs = (
+            f"{self.key(name)}{self.arrow}{self.literal(item)}" for name, item in value.items()
+        )
+        return f"{begin}{', '.join(pairs)}{end}"
+
+    def key(self, name: str) -> str:
+        """Of an object."""
+        return self.text(name)
 
 
 def check_value(value: Json) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 class Python(Dialect):
     title = "Python"
+    around_list, around_object = ("[", "]"), ("{", "}")
     none, true, false = "None", "True", "False"
     not_a_number, infinity, minus_infinity = "float('nan')", "float('inf')", "float('-inf')"
 
@@ -40,13 +41,6 @@ class Python(Dialect):
 
     def text(self, value: str) -> str:
         return f'"{escaped(value, C_ESCAPES, code_point)}"'
-
-    def sequence(self, value: list[Json]) -> str:
-        return f"[{', '.join(map(self.literal, value))}]"
-
-    def mapping(self, value: dict[str, Json]) -> str:
-        pairs = (f"{self.text(key)}: {self.literal(item)}" for key, item in value.items())
-        return f"{{{', '.join(pairs)}}}"
 
 
 class R(Dialect):
@@ -58,18 +52,15 @@ class R(Dialect):
     )
     none, true, false = "NULL", "TRUE", "FALSE"
     largest = EXACT  # a number without a decimal point is a float all the same
+    around_list, around_object, arrow = ("list(", ")"), ("list(", ")"), " = "
 
     def text(self, value: str) -> str:
         return f'"{escaped(without_nul(value, self.title), C_ESCAPES, code_point)}"'
 
-    def sequence(self, value: list[Json]) -> str:
-        return f"list({', '.join(map(self.literal, value))})"
-
     def mapping(self, value: dict[str, Json]) -> str:
         if "" in value:
             raise Unsayable("has an empty name in an object, which R cannot have in a list")
-        pairs = (f"{self.text(key)} = {self.literal(item)}" for key, item in value.items())
-        return f"list({', '.join(pairs)})"
+        return super().mapping(value)
 
 
 class Julia(Dialect):
@@ -81,16 +72,10 @@ class Julia(Dialect):
         "while"
     )
     none = "nothing"
+    around_list, around_object, arrow = ("[", "]"), ("Dict(", ")"), " => "
 
     def text(self, value: str) -> str:
         return f'"{escaped(value, WITH_DOLLAR, code_point)}"'
-
-    def sequence(self, value: list[Json]) -> str:
-        return f"[{', '.join(map(self.literal, value))}]"
-
-    def mapping(self, value: dict[str, Json]) -> str:
-        pairs = (f"{self.text(key)} => {self.literal(item)}" for key, item in value.items())
-        return f"Dict({', '.join(pairs)})"
 
 
 class Matlab(Dialect):
@@ -105,6 +90,7 @@ class Matlab(Dialect):
     )
     none = "NaN"  # as papermill; there is no nearer word
     largest = EXACT
+    around_list = ("{", "}")
 
     def assignment(self, name: str, value: Json, before: str) -> str:
         return f"{super().assignment(name, value, before)};"
@@ -113,13 +99,10 @@ class Matlab(Dialect):
         parts = _parts(value, '"')
         return parts[0] if len(parts) == 1 else f"({' + '.join(parts)})"
 
-    def key(self, value: str) -> str:
+    def key(self, name: str) -> str:
         """A map has keys of the older kind of text."""
-        parts = _parts(value, "'")
+        parts = _parts(name, "'")
         return parts[0] if len(parts) == 1 else f"[{', '.join(parts)}]"
-
-    def sequence(self, value: list[Json]) -> str:
-        return f"{{{', '.join(map(self.literal, value))}}}"
 
     def mapping(self, value: dict[str, Json]) -> str:
         if not value:
@@ -140,8 +123,8 @@ class Octave(Matlab):
     def text(self, value: str) -> str:
         return f'"{escaped(value, C_ESCAPES, octal)}"'
 
-    def key(self, value: str) -> str:
-        return self.text(value)
+    def key(self, name: str) -> str:
+        return self.text(name)
 
 
 def _parts(text: str, quote: str) -> list[str]:

@@ -50,6 +50,7 @@ class Scala(_Sized):
     none = "None"
     not_a_number = "Double.NaN"
     infinity, minus_infinity = "Double.PositiveInfinity", "Double.NegativeInfinity"
+    around_list, around_object, arrow = ("Seq(", ")"), ("Map(", ")"), " -> "
 
     def assignment(self, name: str, value: Json, before: str) -> str:
         return f"val {super().assignment(name, value, before)}"
@@ -59,13 +60,6 @@ class Scala(_Sized):
 
     def text(self, value: str) -> str:
         return f'"{escaped(value, C_ESCAPES, code_units)}"'
-
-    def sequence(self, value: list[Json]) -> str:
-        return f"Seq({', '.join(map(self.literal, value))})"
-
-    def mapping(self, value: dict[str, Json]) -> str:
-        pairs = (f"{self.text(key)} -> {self.literal(item)}" for key, item in value.items())
-        return f"Map({', '.join(pairs)})"
 
 
 class CSharp(_Sized):
@@ -201,6 +195,7 @@ class JavaScript(Dialect):
     )
     infinity, minus_infinity = "Infinity", "-Infinity"
     largest = EXACT
+    around_list, around_object = ("[", "]"), ("{", "}")
     _declaration: ClassVar[re.Pattern[str]] = re.compile(
         r"^[ \t]*(const|let|var)[ \t]+([^\n]*)", re.MULTILINE
     )
@@ -217,16 +212,9 @@ class JavaScript(Dialect):
     def text(self, value: str) -> str:
         return f'"{escaped(value, C_ESCAPES, code_units)}"'
 
-    def sequence(self, value: list[Json]) -> str:
-        return f"[{', '.join(map(self.literal, value))}]"
-
-    def mapping(self, value: dict[str, Json]) -> str:
-        pairs = (f"{self._key(key)}: {self.literal(item)}" for key, item in value.items())
-        return f"{{{', '.join(pairs)}}}"
-
-    def _key(self, key: str) -> str:
-        """Said plainly it would be the prototype of the object."""
-        return f"[{self.text(key)}]" if key == "__proto__" else self.text(key)
+    def key(self, name: str) -> str:
+        """Said plainly `__proto__` would be the prototype of the object."""
+        return f"[{self.text(name)}]" if name == "__proto__" else self.text(name)
 
 
 class TypeScript(JavaScript):
@@ -243,18 +231,21 @@ class Lua(Dialect):
     none = "nil"
     not_a_number, infinity, minus_infinity = "(0/0)", "math.huge", "-math.huge"
     largest = INT64
+    around_list, around_object, arrow = ("{", "}"), ("{", "}"), " = "
 
     def text(self, value: str) -> str:
         return f'"{escaped(value, C_ESCAPES, decimal)}"'
 
     def sequence(self, value: list[Json]) -> str:
         _refuse_nil(value)
-        return f"{{{', '.join(map(self.literal, value))}}}"
+        return super().sequence(value)
 
     def mapping(self, value: dict[str, Json]) -> str:
         _refuse_nil(value.values())
-        pairs = (f"[{self.text(key)}] = {self.literal(item)}" for key, item in value.items())
-        return f"{{{', '.join(pairs)}}}"
+        return super().mapping(value)
+
+    def key(self, name: str) -> str:
+        return f"[{self.text(name)}]"
 
 
 def _refuse_nil(values: Iterable[Json]) -> None:

@@ -11,31 +11,15 @@ import pytest
 
 from tests.e2e.faults import notebooks
 from tests.e2e.parity.ways import ROOT, Ran, by_nbclient, in_process, on_a_gateway
-from tests.shared.notebooks import in_common
+from tests.shared.notebooks import code_notebook, in_common
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def _notebook(*cells: str) -> bytes:
-    return json.dumps(
-        {
-            "nbformat": 4,
-            "nbformat_minor": 5,
-            "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-            "cells": [
-                {
-                    "id": f"c{number}",
-                    "cell_type": "code",
-                    "metadata": {},
-                    "source": source,
-                    "outputs": [],
-                    "execution_count": None,
-                }
-                for number, source in enumerate(cells)
-            ],
-        }
-    ).encode()
+    spec = {"name": "python3", "display_name": "Python 3"}
+    return json.dumps(code_notebook(*cells, metadata={"kernelspec": spec})).encode()
 
 
 EXAMPLES = {path.stem: path.read_bytes() for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
