@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from kernel_gateway.messaging.raw import RawMessage
     from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.masking import Mask
+    from kernel_gateway.service import Owner
 
 log = logging.getLogger("kernel_gateway.execution")
 
@@ -76,6 +77,7 @@ class Recipe:
     """What every generation of a kernel is started from."""
 
     kernel_id: KernelId
+    owner: Owner
     spec_name: str
     cwd: Path | None
     env: Mapping[str, str] = field(repr=False)
@@ -246,6 +248,7 @@ class ManagedKernel:
                 kernel_id=recipe.kernel_id,
                 generation=self.generation,
                 spec_name=recipe.spec_name,
+                owner=recipe.owner,
                 cwd=recipe.cwd,
                 env=recipe.env,
                 artifact_dir=recipe.artifact_dir,

@@ -177,6 +177,7 @@ class Session:
         origin = self.origin
         recipe = Recipe(
             kernel_id=kernel_id,
+            owner=origin.owner,
             spec_name=spec_name,
             cwd=origin.cwd,
             env=origin.env,

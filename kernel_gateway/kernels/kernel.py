@@ -33,6 +33,8 @@ class LaunchRequest:
     kernel_id: KernelId
     generation: Generation
     spec_name: str
+    #: Whose it is. Kernels of two owners never come from the same fork server, nor from a pool.
+    owner: str = ""
     cwd: Path | None = None  # None: the gateway's own
     #: Added to the scrubbed environment.
     env: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -53,9 +52,11 @@ def test_ctrl_c_while_the_one_before_is_passed_on_is_passed_on_too(
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
     passed_on: list[None] = []
     let_go, over = threading.Event(), threading.Event()
+    main = threading.get_ident()
 
     async def work(engine: LocalEngine) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        # As a terminal's reaches it. One for the whole process may go to the thread that sent it.
+        signal.pthread_kill(main, signal.SIGINT)
         await asyncio.to_thread(let_go.wait)
         over.set()
 
