@@ -58,7 +58,8 @@ class Cell:
         """The parts as ZeroMQ and v1 have them."""
         kind = json.loads(header)["msg_type"]
         read = json.loads(content) if kind in _READ else {}
-        self.hear_parsed(kind, json.loads(parent), read)
+        # xeus-python has null for the parent of what nobody asked for.
+        self.hear_parsed(kind, json.loads(parent) or {}, read)
 
     def hear_parsed(self, kind: str, parent: Mapping[str, Any], content: Mapping[str, Any]) -> None:
         if kind == "stream" and content["name"] == "stdout":

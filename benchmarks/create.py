@@ -19,9 +19,14 @@ from benchmarks.rivals import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
-RIVALS = {"jupyter_kernel_gateway": jupyter_kernel_gateway, "jupyter_server": jupyter_server}
+RIVALS: Mapping[str, Callable[[Path], AbstractContextManager[Rival]]] = {
+    "jupyter_kernel_gateway": jupyter_kernel_gateway,
+    "jupyter_server": jupyter_server,
+}
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.burst import MESSAGE_BYTES, MESSAGES
-from benchmarks.measure import spread, table
+from benchmarks.measure import faults_told, spread, table
+from benchmarks.results import Series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,6 +86,17 @@ class Flooded:
     endless: int = 0  # cells whose reply or idle never came
     messages: list[int] = field(default_factory=list)
     cpu: list[Mapping[str, float]] = field(default_factory=list)
+    fault: str = ""  # it failed, and is not visited again
+
+    def lost(self, flood: Flood) -> str:
+        """Why it has no speed, if so."""
+        if self.fault:
+            return self.fault
+        share = min(self.printed) / flood.characters
+        if share != 1 or self.endless:
+            end = f", {self.endless} without an end" if self.endless else ""
+            return f"{share:.3f} arrived{end}"
+        return ""
 
 
 def alternate_floods(contenders: Sequence[Flooding], flood: Flood, *, rounds: int) -> list[Flooded]:
@@ -98,6 +110,13 @@ def alternate_floods(contenders: Sequence[Flooding], flood: Flood, *, rounds: in
 
 
 def _visit(contender: Flooding, result: Flooded, flood: Flood) -> None:
+    if result.fault:
+        return
+    with faults_told(result):
+        _flood(contender, result, flood)
+
+
+def _flood(contender: Flooding, result: Flooded, flood: Flood) -> None:
     contender.prepare()
     before = _settled_cpu(contender)
     start = time.perf_counter()
@@ -137,11 +156,9 @@ def flood_table(results: Sequence[Flooded], flood: Flood) -> str:
 
 
 def _row(result: Flooded, floor: Flooded, flood: Flood) -> tuple[str, ...]:
-    share = min(result.printed) / flood.characters
+    if lost := result.lost(flood):
+        return (result.name, lost, *["void"] * 6)
     messages = f"{median(result.messages):.0f}"
-    if share != 1 or result.endless:
-        end = f", {result.endless} without an end" if result.endless else ""
-        return (result.name, f"{share:.3f}{end}", messages, *["void"] * 5)
     pairs = zip(result.seconds, floor.seconds, strict=True)
     return (
         result.name,
@@ -153,6 +170,13 @@ def _row(result: Flooded, floor: Flooded, flood: Flood) -> tuple[str, ...]:
         spread(_cpu_us(result, "gateway", flood), ".1f"),
         f"{median(_cpu_us(result, 'kernel', flood)):.1f}",
     )
+
+
+def cpu_series(name: str, result: Flooded, flood: Flood, part: str) -> Series:
+    """CPU of a part for a message, in us."""
+    if lost := result.lost(flood):
+        return Series(name=name, fault=lost)
+    return Series(name=name, rounds=tuple(_cpu_us(result, part, flood)))
 
 
 def _cpu_us(result: Flooded, part: str, flood: Flood) -> list[float]:

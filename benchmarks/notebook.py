@@ -1,6 +1,7 @@
 """Notebooks beside papermill and nbclient: warm, cold, long, and what they write. See README.md.
 
-By the command line and REST only. papermill and nbclient are those of .clients/jupyter.
+By the command line and REST only. papermill and nbclient are each in an environment of their own
+(`peer-env`), with its ipykernel and the same history setting as ours.
 """
 
 from __future__ import annotations
@@ -13,34 +14,37 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import Contender, alternate, ratios, spread, surroundings, table
-from benchmarks.peers import Gateway, gateway
+from benchmarks.measure import Effort, Field, surroundings, table
+from benchmarks.peers import IPYKERNEL, NO_HISTORY, Gateway, gateway
+from benchmarks.report import measure_table
+from benchmarks.results import Measure, Series, Target
+from benchmarks.rivals import CLIENTS, Driver, driver, write_spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-BIN = Path(__file__).parents[1] / ".clients/jupyter/bin"
 READY = 2  # kernels that our server keeps
-REFILL_S = 4.0  # between two notebooks: then they are ready again
 CELLS, MANY = 10, 200
 WRITTEN = (50, 100, 200, 400)
 IN, OUT = "in.ipynb", "out.ipynb"
 
 OURS = (sys.executable, "-m", "kernel_gateway.commands.main", "run", IN, OUT)
-PAPERMILL = (BIN / "papermill", "--no-progress-bar", IN, OUT)
-NBCLIENT = (BIN / "jupyter", "execute", IN, "--output=out")
+PAPERMILL = (CLIENTS / "papermill/bin/papermill", "--no-progress-bar", IN, OUT)
+NBCLIENT = (CLIENTS / "nbclient/bin/jupyter", "execute", IN, "--output=out")
 
-#: Executes a notebook for each line that it reads; imported and ready before the first.
-_DRIVER = """
-import sys, time
+#: Executes a notebook; imported and ready before the first.
+_PAPERMILL = """
+import time
 import papermill
-for line in sys.stdin:
+
+def answer(line):
     start = time.perf_counter()
     papermill.execute_notebook(*line.split(), progress_bar=False)
-    print(time.perf_counter() - start, flush=True)
+    return time.perf_counter() - start
 """
 
 
@@ -49,43 +53,122 @@ def main() -> None:
     print(surroundings())
     for part in options.parts:
         print(f"\n## {part}\n")
-        print(PARTS[part](options.rounds))
+        print(_PARTS[part](options.rounds, options.history))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="*", choices=_PARTS, default=list(_PARTS))
+    parser.add_argument("--history", action="store_true", help="of IPython, for all of them")
     return parser.parse_args()
 
 
-def warm(rounds: int) -> str:
-    return _by_server(CELLS, rounds)
+def notebooks(effort: Effort) -> list[Measure]:
+    """All but what is written, with the history off and on."""
+    return [
+        part(effort.rounds(full, 1), history)
+        for part, full in ((warm, 5), (many, 3), (cold, 5))
+        for history in (False, True)
+        if not (effort.quick and history and part is many)  # papermill takes its time
+    ]
 
 
-def many(rounds: int) -> str:
-    return _by_server(MANY, rounds)
+def warm(rounds: int, history: bool) -> Measure:
+    return _by_server(CELLS, rounds, history, at_least=30)
 
 
-def _by_server(cells: int, rounds: int) -> str:
+def many(rounds: int, history: bool) -> Measure:
+    return _by_server(MANY, rounds, history, at_least=10)
+
+
+def _by_server(cells: int, rounds: int, history: bool, *, at_least: float) -> Measure:
     with ExitStack() as stack:
-        keep = f"--Runs.warm=python3={READY}"
-        server = stack.enter_context(gateway(history=False, options=[keep]))
-        driver = stack.enter_context(_papermill_driver())
-        return _ratios([Submitted(server, cells), Executed(driver, cells)], rounds)
+        field = Field(stack)
+        options = [f"--Runs.warm=python3={READY}"]
+        server = field.enter(_OURS, lambda: gateway(history=history, options=options))
+        if server:
+            field.add(_OURS, lambda: Submitted(server, cells))
+        specs = stack.enter_context(_own_kernel("papermill", history=history))
+        papermill = field.enter(_THEIRS, lambda: driver("papermill", _PAPERMILL, specs))
+        if papermill:
+            field.add(_THEIRS, lambda: Executed(papermill, cells))
+        found = field.alternate(rounds=rounds, calls=1)
+    return Measure(
+        name="notebooks",
+        title=f"A notebook of {cells} cells on a warm server",
+        setting=_setting(history),
+        unit="ms",
+        series=found,
+        targets=(
+            Target(
+                text=f"a notebook of {cells} cells, warm: papermill by ours",
+                of=_THEIRS,
+                over=_OURS,
+                bound="at least",
+                limit=at_least,
+            ),
+        ),
+        note=(
+            f"`POST /api/runs` until its notebook is here, on a server that keeps {READY} kernels "
+            "ready; papermill in a process that has imported it."
+        ),
+    )
 
 
-def cold(rounds: int) -> str:
-    commands = (("kernel-gateway run", OURS), ("jupyter execute", NBCLIENT))
-    return _ratios([Command(name, command, CELLS) for name, command in commands], rounds)
+def cold(rounds: int, history: bool) -> Measure:
+    found = _by_command({_RUN: (OURS, None), _EXECUTE: (NBCLIENT, "nbclient")}, CELLS)
+    series = found(rounds, history)
+    target = Target(
+        text="a notebook by a cold command: nbclient by ours",
+        of=_EXECUTE,
+        over=_RUN,
+        bound="at least",
+        limit=1,
+    )
+    return Measure(
+        name="notebooks",
+        title=f"A notebook of {CELLS} cells, from the shell's prompt to the shell's prompt",
+        setting=_setting(history),
+        unit="ms",
+        series=series,
+        targets=(target,),
+    )
 
 
-def long(rounds: int) -> str:
-    commands = (("kernel-gateway run", OURS), ("papermill", PAPERMILL))
-    return _ratios([Command(name, command, MANY) for name, command in commands], rounds)
+def long(rounds: int, history: bool) -> Measure:
+    found = _by_command({_RUN: (OURS, None), "papermill": (PAPERMILL, "papermill")}, MANY)
+    return Measure(
+        name="notebooks",
+        title=f"A notebook of {MANY} cells, from the shell's prompt to the shell's prompt",
+        setting=_setting(history),
+        unit="ms",
+        series=found(rounds, history),
+    )
 
 
-def written(rounds: int) -> str:
+_OURS, _THEIRS = "ours, POST /api/runs", "papermill.execute_notebook"
+_RUN, _EXECUTE = "kernel-gateway run", "jupyter execute (nbclient)"
+
+
+def _by_command(
+    commands: Mapping[str, tuple[Sequence[str | Path], str | None]], cells: int
+) -> Callable[[int, bool], tuple[Series, ...]]:
+    """Each with the environment that it is from, where that is not ours."""
+
+    def measured(rounds: int, history: bool) -> tuple[Series, ...]:
+        with ExitStack() as stack:
+            field = Field(stack)
+            for name, (command, package) in commands.items():
+                whole = command if package else (*command, f"--Kernels.history={history}")
+                specs = package and stack.enter_context(_own_kernel(package, history=history))
+                field.add(name, partial(Command, name, whole, cells, specs))
+            return field.alternate(rounds=rounds, calls=1)
+
+    return measured
+
+
+def written(rounds: int, history: bool) -> str:
     """Once each: it is counted, not timed."""
     runners = {name: Command(name, command, 0) for name, command in _WRITERS}
     rows = [
@@ -98,18 +181,32 @@ def written(rounds: int) -> str:
     return table(("cells", *(f"{name}: KiB a cell" for name in runners)), rows)
 
 
-PARTS = {"warm": warm, "many": many, "cold": cold, "long": long, "written": written}
+def _shown(part: Callable[[int, bool], Measure]) -> Callable[[int, bool], str]:
+    return lambda rounds, history: measure_table(part(rounds, history))
+
+
+_PARTS: Mapping[str, Callable[[int, bool], str]] = {
+    "warm": _shown(warm),
+    "many": _shown(many),
+    "cold": _shown(cold),
+    "long": _shown(long),
+    "written": written,
+}
 _WRITERS = (("kernel-gateway run", OURS), ("papermill", PAPERMILL))
 
 
-def _ratios(contenders: Sequence[Contender], rounds: int) -> str:
-    """The first of them is ours."""
-    results = alternate(contenders, rounds=rounds, calls=1)
-    rows = [
-        (result.name, f"{result.percentile(50):.2f}", spread(ratios(result, results[0]), ".2f"))
-        for result in results
-    ]
-    return table(("contender", "p50 s", "times ours, min/median/max"), rows)
+def _setting(history: bool) -> str:
+    return f"history {'on' if history else 'off'}"
+
+
+@contextmanager
+def _own_kernel(package: str, *, history: bool) -> Iterator[Path]:
+    """For `JUPYTER_PATH`: the kernel of its own environment, with the history as asked."""
+    python = str(CLIENTS / package / "bin/python")
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        options = () if history else (NO_HISTORY,)
+        write_spec(Path(folder), "python3", [python, *IPYKERNEL, "{connection_file}", *options])
+        yield Path(folder)
 
 
 def notebook(cells: int) -> dict[str, Any]:
@@ -142,7 +239,7 @@ class Submitted:
 
     def __init__(self, server: Gateway, cells: int) -> None:
         self.name = f"POST /api/runs, {cells} cells"
-        self._http = server.connection()
+        self._server = server
         self._cells = cells
 
     def round(self, calls: int) -> list[float]:
@@ -152,15 +249,16 @@ class Submitted:
         return {}
 
     def _timed(self) -> float:
-        time.sleep(REFILL_S)
+        self._server.await_warm(READY)
+        http = self._server.connection()
         start = time.perf_counter()
         body = {"mode": "notebook", "notebook": notebook(self._cells)}
-        uid = self._http.call("POST", "/api/runs", body)["uid"]
+        uid = http.call("POST", "/api/runs", body)["uid"]
         page: dict[str, Any] = {"next": 0, "finished": False}
         while not page["finished"]:
             path = f"/api/runs/{uid}/records?after={page['next']}&wait=10"
-            page = self._http.call("GET", path)
-        done = self._http.call("GET", f"/api/runs/{uid}/notebook")
+            page = http.call("GET", path)
+        done = http.call("GET", f"/api/runs/{uid}/notebook")
         took = time.perf_counter() - start
         check(done, self._cells)
         return took
@@ -169,9 +267,9 @@ class Submitted:
 class Executed:
     """`papermill.execute_notebook` in a process that has imported it."""
 
-    def __init__(self, driver: subprocess.Popen[str], cells: int) -> None:
+    def __init__(self, papermill: Driver, cells: int) -> None:
         self.name = f"papermill.execute_notebook, {cells} cells"
-        self._driver = driver
+        self._papermill = papermill
         self._cells = cells
 
     def round(self, calls: int) -> list[float]:
@@ -181,12 +279,8 @@ class Executed:
         return {}
 
     def _timed(self) -> float:
-        assert self._driver.stdin is not None
-        assert self._driver.stdout is not None
         with _folder(self._cells) as folder:
-            self._driver.stdin.write(f"{folder / IN} {folder / OUT}\n")
-            self._driver.stdin.flush()
-            took = float(self._driver.stdout.readline())
+            took = float(self._papermill.ask(f"{folder / IN} {folder / OUT}"))
             check(json.loads((folder / OUT).read_text()), self._cells)
         return took
 
@@ -194,10 +288,17 @@ class Executed:
 class Command:
     """From the shell's prompt to the shell's prompt."""
 
-    def __init__(self, name: str, command: Sequence[str | Path], cells: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        cells: int,
+        specs: Path | str | None = None,
+    ) -> None:
         self.name = f"{name}, {cells} cells"
         self._command = command
         self._cells = cells
+        self._own = {"JUPYTER_PATH": str(specs)} if specs else {}
 
     def round(self, calls: int) -> list[float]:
         return [self._run(self._cells)[0] for _ in range(calls)]
@@ -211,7 +312,11 @@ class Command:
     def _run(self, cells: int) -> tuple[float, int]:
         """Seconds, and bytes that the process has written, its store and its sockets included."""
         with _folder(cells) as folder:
-            environment = {**os.environ, "KERNEL_GATEWAY_DATA_DIR": f"{folder}/data"}
+            environment = {
+                **os.environ,
+                **self._own,
+                "KERNEL_GATEWAY_DATA_DIR": f"{folder}/data",
+            }
             start = time.perf_counter()
             process = subprocess.Popen(
                 self._command, cwd=folder, env=environment, stderr=(folder / "stderr").open("wb")
@@ -234,21 +339,6 @@ def _folder(cells: int) -> Iterator[Path]:
         folder = Path(name)
         (folder / IN).write_text(json.dumps(notebook(cells)))
         yield folder
-
-
-@contextmanager
-def _papermill_driver() -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [BIN / "python", "-c", _DRIVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as driver:
-        try:
-            yield driver
-        finally:
-            driver.kill()
 
 
 if __name__ == "__main__":

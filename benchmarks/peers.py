@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import zmq
 from jupyter_client.connect import write_connection_file
 
 from benchmarks.cells import CODE, SHOWN, Cell, execute_request
+from benchmarks.guard import end
 from benchmarks.measure import new_child, process_cpu
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ TOKEN = "benchmark"
 NO_HISTORY = "--HistoryManager.enabled=False"
 
 _DELIMITER = b"<IDS|MSG>"
+_RECONNECT_MS = 5
+_ANSWER_LIMIT_S = 120.0
 
 
 # -- the floor ------------------------------------------------------------------------------------
@@ -67,6 +69,7 @@ class RawKernel:
         sock: zmq.Socket[Any] = context.socket(kind)
         sock.linger = 0
         sock.rcvhwm = 0
+        sock.reconnect_ivl = _RECONNECT_MS
         sock.connect(url)
         return sock
 
@@ -110,14 +113,19 @@ class RawKernel:
         self._shell.send_multipart([_DELIMITER, digest.hexdigest().encode(), *signed])
 
     def _wait_ready(self) -> None:
-        """An execute whose idle is heard: then iopub is connected, too."""
+        """Something is heard on iopub: then it is connected, too. Most kernels send a welcome;
+        others say that they are busy, with what they are asked as often as they have answered."""
         deadline = time.monotonic() + START_LIMIT_S
-        while time.monotonic() < deadline:
+        heard = False
+        while not heard:
             header, _ = execute_request("", self._session)
             self._send({**header, "msg_type": "kernel_info_request"}, {})
-            if self._iopub.poll(500):
-                break
-        time.sleep(0.5)
+            while not heard and not self._shell.poll(_RECONNECT_MS):
+                heard = bool(self._iopub.poll(_RECONNECT_MS))
+                assert time.monotonic() < deadline, "the kernel does not answer"
+            heard = heard or bool(self._iopub.poll(_RECONNECT_MS))
+            while self._shell.poll(0):
+                self._shell.recv_multipart()
         self.execute(CODE)
 
 
@@ -125,14 +133,16 @@ IPYKERNEL = ("-m", "ipykernel_launcher", "-f")
 
 
 @contextmanager
-def raw_kernel(*, history: bool = False, command: Sequence[str] = IPYKERNEL) -> Iterator[RawKernel]:
+def raw_kernel(
+    *, history: bool = False, command: Sequence[str] = IPYKERNEL, python: str = sys.executable
+) -> Iterator[RawKernel]:
     """A kernel with the settings that the gateway gives its own: ipc, history as asked."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         file, info = write_connection_file(
             f"{folder}/c.json", transport="ipc", ip=f"{folder}/k", key=uuid.uuid4().hex.encode()
         )
-        options = [] if history else [NO_HISTORY]
-        command = [sys.executable, *command, file, *options]
+        options = [] if history or command is not IPYKERNEL else [NO_HISTORY]
+        command = [python, *command, file, *options]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         context: zmq.Context[Any] = zmq.Context()
         try:
@@ -161,6 +171,14 @@ class Gateway:
     def connection(self) -> HttpConnection:
         return HttpConnection(self.port)
 
+    def await_warm(self, count: int) -> None:
+        """Returns when so many kernels are ready for whoever comes next."""
+        deadline = time.monotonic() + START_LIMIT_S
+        http = self.connection()
+        while http.call("GET", "/healthz")["warm"] < count:
+            assert time.monotonic() < deadline, "the pool is not filled"
+            time.sleep(0.02)
+
     def start_kernel(self) -> RestKernel:
         made: dict[str, Any] = {}
         pid = new_child(self.pid, lambda: made.update(self._started()))
@@ -186,6 +204,8 @@ class RestKernel:
         self._http = gateway.connection()
 
     def round(self, calls: int) -> list[float]:
+        self._http.close()  # long idle, it may have been closed
+        self._http = self._gateway.connection()
         return [self._timed() for _ in range(calls)]
 
     def cpu(self) -> Mapping[str, float]:
@@ -253,22 +273,32 @@ class HttpConnection:
     """Keep-alive, no delay, and hardly anything else: the client is not what is measured."""
 
     def __init__(self, port: int) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port))
+        self._sock = socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_LIMIT_S)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._host = f"127.0.0.1:{port}"
 
     def call(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        status, answer = self.answer(verb, path, body)
+        assert status < 300, (status, answer)
+        return answer
+
+    def answer(
+        self, verb: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> tuple[int, Any]:
+        """The status, whatever it is, and what came with it."""
         data = b"" if body is None else json.dumps(body).encode()
         head = (
             f"{verb} {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: token {TOKEN}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
         )
         self._sock.sendall(head.encode() + data)
-        status, answer = self._answer()
-        assert status < 300, (status, answer)
-        return json.loads(answer) if answer else None
+        status, answer = self._received_answer()
+        return status, json.loads(answer) if answer else None
 
-    def _answer(self) -> tuple[int, bytes]:
+    def close(self) -> None:
+        self._sock.close()
+
+    def _received_answer(self) -> tuple[int, bytes]:
         data = b""
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += self._received()
@@ -307,8 +337,7 @@ def gateway(
         try:
             yield Gateway(process, _announced_port(process, Path(folder) / "stderr"))
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            end(process)
 
 
 def _announced_port(process: subprocess.Popen[bytes], stderr: Path) -> int:

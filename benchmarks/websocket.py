@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.channels import V1, Legacy, Served, SocketKernel
@@ -126,7 +127,7 @@ def _floods(
             server = stack.enter_context(SERVERS[name](specs, False))
             kernels += [SocketKernel(server, kind(), spec=spec) for kind in (V1, Legacy)]
             if name in _UNLIMITED:
-                server = stack.enter_context(_UNLIMITED[name](specs, limited=False))
+                server = stack.enter_context(_UNLIMITED[name](specs))
                 kernels.append(SocketKernel(server, V1(), spec=spec))
         yield raw, kernels
 
@@ -139,7 +140,10 @@ SERVERS: Mapping[str, Callable[[Path, bool], AbstractContextManager[Served]]] = 
     "jkg": lambda specs, _: jupyter_kernel_gateway(specs),
     "jupyter_server": lambda specs, _: jupyter_server(specs),
 }
-_UNLIMITED = {"jkg": jupyter_kernel_gateway, "jupyter_server": jupyter_server}
+_UNLIMITED: Mapping[str, Callable[[Path], AbstractContextManager[Served]]] = {
+    "jkg": partial(jupyter_kernel_gateway, limited=False),
+    "jupyter_server": partial(jupyter_server, limited=False),
+}
 
 
 if __name__ == "__main__":
