@@ -12,7 +12,6 @@ import gc
 import logging
 import os
 import re
-import resource
 import shutil
 import signal
 import sys
@@ -25,7 +24,14 @@ from typing import TYPE_CHECKING
 from kernel_gateway.errors import GatewayError, NotebookUnwritable, Refused
 from kernel_gateway.execution.local import LocalService
 from kernel_gateway.kernels.local import LocalLauncher
-from kernel_gateway.kernels.pool import WarmLauncher
+from kernel_gateway.kernels.pool.launcher import WarmLauncher
+from kernel_gateway.process_limits import (
+    KERNEL_DESCRIPTORS,
+    STARTED_WITH,
+    descriptors,
+    raise_descriptor_limit,
+)
+from kernel_gateway.service import LOCAL_OWNER
 from kernel_gateway.store.store import Store
 
 if TYPE_CHECKING:
@@ -42,6 +48,7 @@ log = logging.getLogger("kernel_gateway.app")
 DISTRIBUTION = "kernel-gateway"
 SWITCH_INTERVAL_S = 0.0005  # the store's thread starved for seconds beside a busy loop without it
 GARBAGE_AFTER = 20_000  # objects: to look for cycles after 700 was a third of the cost of a relay
+FEW_KERNELS = 100  # for which there is room at the start: that is worth a warning
 _FOR_EVER_S = 100 * 366 * 86_400.0
 LAST_ANSWERS_S = 2.0  # for calls that are still held when all runs have ended
 
@@ -60,8 +67,13 @@ def headless_folder(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def local_service(settings: Settings, folder: Path | None = None) -> AsyncIterator[Service]:
+async def local_service(
+    settings: Settings, folder: Path | None = None, *, kernels: int = 1
+) -> AsyncIterator[Service]:
     """The engine for one command, with a store of its own in a new `headless_folder`.
+
+    `kernels` is how many it will have, one after the other or at a time: for one alone a fork
+    server would take longer to start than the kernel.
 
     The folder is removed at the end. When the result could not be written, and after a fault of
     ours, it stays, and a line says where: the log of the run is in it.
@@ -69,9 +81,11 @@ async def local_service(settings: Settings, folder: Path | None = None) -> Async
     prepare_process()
     folder = folder or headless_folder(settings)
     # What was run first is not to expire before the last is over, nor before it is recovered.
-    engine = replace(settings.engine, retention_s=_FOR_EVER_S)
+    # It knows what it runs: nothing is started for whoever comes next.
+    engine = replace(settings.engine, retention_s=_FOR_EVER_S, warm={})
     try:
-        async with _engine(replace(settings, engine=engine), folder) as service:
+        alone = settings if kernels > 1 else _without_fork_server(settings)
+        async with _engine(replace(alone, engine=engine), folder) as service:
             yield service
     except BaseException as fault:
         lost_result = isinstance(fault, NotebookUnwritable) and service.has_run
@@ -93,8 +107,13 @@ async def left_service(settings: Settings, folder: Path) -> AsyncIterator[Servic
         raise Refused("There is nothing left in it.")
     prepare_process()
     engine = replace(settings.engine, retention_s=_FOR_EVER_S, warm={})
-    async with _engine(replace(settings, engine=engine), folder, is_past=True) as service:
+    past = replace(_without_fork_server(settings), engine=engine)
+    async with _engine(past, folder, is_past=True) as service:
         yield service
+
+
+def _without_fork_server(settings: Settings) -> Settings:
+    return replace(settings, kernels=replace(settings.kernels, fork_server=False))
 
 
 def left_files(folder: Path) -> Path | None:
@@ -122,8 +141,14 @@ async def _engine(
         await asyncio.to_thread(_make_private, folder)
         store = await Store.open(replace(settings.store, folder=folder))
         stack.push_async_callback(store.close)
+        local = LocalLauncher(settings.kernels)
         launcher = WarmLauncher(
-            LocalLauncher(settings.kernels), settings.engine.warm, folder=folder / "warm"
+            local,
+            settings.engine.warm,
+            folder=folder / "warm",
+            owner=LOCAL_OWNER,
+            memory=settings.engine.warm_memory,
+            most=settings.engine.max_kernels,
         )
         stack.push_async_callback(launcher.close)
         engine = replace(
@@ -134,6 +159,7 @@ async def _engine(
         service = LocalService(launcher, store, engine, sender=sender, render=render)
         stack.push_async_callback(service.close)
         await service.start()
+        local.prepare(local.default_spec(), LOCAL_OWNER)
         await launcher.start()
         yield service
 
@@ -183,11 +209,20 @@ async def serve(settings: Settings, *, version: str, announce: Callable[[Server]
             )
             server.serve(application)
             announce(server)
+            tell_room()
             await stop.asked.wait()
             await _drain(service, stop, settings.drain_s)
             await service.close()  # ends what is left; those who wait for it get their answer
             await calls.over(LAST_ANSWERS_S)
     return 130 if stop.at_once.is_set() else 0
+
+
+def tell_room() -> None:
+    now = descriptors()
+    kernels = max(0, now.free - now.kept_back) // KERNEL_DESCRIPTORS
+    room = "Room for %d kernels, or for clients in their place: %s are in use; it began with %d."
+    tell = log.info if kernels >= FEW_KERNELS else log.warning
+    tell(room, kernels, now, STARTED_WITH)
 
 
 async def _drain(service: LocalService, stop: _Stop, limit_s: float) -> None:
@@ -236,14 +271,7 @@ def _stop_signals() -> Iterator[_Stop]:
 def prepare_process() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.set_threshold(GARBAGE_AFTER)
-    _raise_descriptor_limit()
-
-
-def _raise_descriptor_limit() -> None:
-    """A kernel takes a dozen descriptors, a client one; the usual soft limit is 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_descriptor_limit()
 
 
 def refuse_twin_distribution() -> None:

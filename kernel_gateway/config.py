@@ -438,6 +438,40 @@ class Kernels(Configurable):
         help="Where each kernel's private folder is made; the shorter the better. "
         "Default: XDG_RUNTIME_DIR, else the temporary folder.",
     )
+    descriptors = Int(
+        _KERNELS.descriptors,
+        min=64,
+        allow_none=True,
+        config=True,
+        help="Files and connections that a kernel may have open (ulimit -n). Default: as many as "
+        "the gateway might when it was started; its own limit is raised as far as it can be.",
+    )
+    fork_server = Bool(
+        _KERNELS.fork_server,
+        config=True,
+        help="Whether ipykernels of the gateway's own Python are forked from a process that has "
+        "imported what they need, which takes a tenth of the time of a start.",
+    )
+    fork_servers = Int(
+        _KERNELS.fork_servers,
+        min=1,
+        config=True,
+        help="Such processes at one time, each with its imports in memory. Every owner of kernels "
+        "needs his own; where there is none for him, they are started as usual.",
+    )
+    fork_preload = List(
+        Unicode(),
+        list(_KERNELS.fork_preload),
+        config=True,
+        help="Modules that this process imports too, for all kernels. For example ['pandas'].",
+    )
+    fork_environment = List(
+        Unicode(),
+        list(_KERNELS.fork_environment),
+        config=True,
+        help="More variables that modules read when they are imported, as patterns of the shell: "
+        "kernels that differ in one are forked from different processes.",
+    )
     env_passlist = List(
         Unicode(),
         list(_KERNELS.env_passlist),
@@ -500,7 +534,14 @@ class Runs(Configurable):
         Int(min=0),
         config=True,
         help="By the name of a kernelspec, how many kernels are kept started for whoever comes "
-        "next without an environment or a folder of its own. For example {'python3': 2}.",
+        "next, for each owner. For example {'python3': 2}.",
+    )
+    warm_memory = Int(
+        _ENGINE.warm_memory,
+        min=0,
+        config=True,
+        help="Bytes of memory of all kernels that are kept started; of the owner who has not come "
+        "for the longest time they are ended first.",
     )
     command_spec = Unicode(
         _ENGINE.command_spec,

@@ -200,6 +200,7 @@ class Readiness:
     draining: bool
     store_fault: str | None  # why nothing can be stored at present
     kernels: int
+    warm: int  # kernels that are nobody's yet, for whoever comes next
     runs: int  # that have not ended
 
     @property
@@ -693,8 +694,11 @@ class Service(Protocol):
     async def execute(self, owner: Owner, call: ExecuteCall) -> Answer:
         """Waits until there is an end, a prompt, a finished phase or `wait_s` is over."""
 
-    async def run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunInfo:
-        """By run ID or uid. `RunNotFound`, `RunIdAmbiguous`, `RunExpired`."""
+    async def run(
+        self, owner: Owner, run_id: str, kernel_id: str | None = None, *, wait_s: float = 0.0
+    ) -> RunInfo:
+        """By run ID or uid, when it is over, or so many seconds later. `RunNotFound`,
+        `RunIdAmbiguous`, `RunExpired`."""
 
     async def runs(self, owner: Owner, query: RunQuery) -> RunPage:
         """The owner's, newest first; also those of kernels that are gone."""

@@ -68,11 +68,13 @@ class EngineCommand(Command):
     )
 
     @asynccontextmanager
-    async def engine(self, settings: Settings, folder: Path) -> AsyncIterator[Engine]:
-        """Of one in this process everything is in `folder`. Raises `Unreachable` and the like at
-        once when no gateway is there, and `UsageError`."""
+    async def engine(
+        self, settings: Settings, folder: Path, *, kernels: int = 1
+    ) -> AsyncIterator[Engine]:
+        """Of one in this process everything is in `folder`; `kernels` is how many it will have.
+        Raises `Unreachable` and the like at once when no gateway is there, and `UsageError`."""
         if self.server is None:
-            async with app.local_service(settings, folder) as service:
+            async with app.local_service(settings, folder, kernels=kernels) as service:
                 yield LocalEngine(service, LOCAL_OWNER)
         else:
             async with remote_engine(self.server, self.token) as engine:

@@ -267,7 +267,8 @@ class RunApp(EngineCommand):
                 folder, [order.file for order in orders], [order.homes for order in orders]
             )
         wanted = replace(wanted, note=_note(settings))
-        return asyncio.run(run_all(self.engine(settings, folder), wanted, keeper))
+        engine = self.engine(settings, folder, kernels=len(wanted.orders))
+        return asyncio.run(run_all(engine, wanted, keeper))
 
     def _wanted(self) -> Wanted:
         found = places(

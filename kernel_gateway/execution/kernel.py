@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from kernel_gateway.errors import KernelDead, MalformedMessage
 from kernel_gateway.execution.losses import DELETED, RESTARTED, RETIRED, not_launched, reason_of
 from kernel_gateway.execution.tasks import Tasks
+from kernel_gateway.kernels import inside
 from kernel_gateway.kernels.kernel import (
     Generation,
     Kernel,
@@ -27,11 +28,13 @@ from kernel_gateway.kernels.kernel import (
 from kernel_gateway.messaging import facts
 from kernel_gateway.messaging.facts import KernelInfo, fact_of
 from kernel_gateway.messaging.message import (
+    VALUE,
     Channel,
     Header,
     MsgId,
     Request,
     complete_request,
+    evaluate_request,
     execute_request,
     input_reply,
     kernel_info_request,
@@ -129,7 +132,7 @@ class _Listener:
             self.kernel._on_ready(info)
 
     def on_message(self, message: RawMessage) -> None:
-        if self._current:
+        if self.generation == self.kernel.generation:  # not by the property: it is asked very often
             self.kernel._on_message(message)
 
     def on_dead(self, how: KernelExit) -> None:
@@ -387,6 +390,8 @@ class ManagedKernel:
         if self._is_going:
             return
         self.info = info
+        if self._kernel is not None:  # it was told no sooner which process serves it
+            self._session = self._kernel.session
         self.reason = None
         self.is_up = True
         self._settled.set()
@@ -574,6 +579,9 @@ class ManagedKernel:
         if message.msg_type in facts.COMMS and live is not None and not live.machine.keeps_comms:
             return  # there can be very many, and it costs to read one
         fact = self._fact_of(message)
+        if live is not None and isinstance(fact, facts.Stream):  # first: of these there are many
+            self._gather(live, key, fact)
+            return
         if isinstance(fact, facts.Busy | facts.Idle):
             self.says_busy = isinstance(fact, facts.Busy)
         if live is not None and fact is not None:
@@ -592,9 +600,6 @@ class ManagedKernel:
         return fact if message.channel in home else None
 
     def _heard(self, live: LiveRun, key: Key, fact: facts.Fact, message: RawMessage) -> None:
-        if isinstance(fact, facts.Stream):
-            self._gather(live, key, fact)
-            return
         self._host.touch()
         if self._is_going and isinstance(fact, facts.Replied | facts.Idle):
             return  # it says so of code that it has ended itself, because it was told to go
@@ -701,6 +706,19 @@ class ManagedKernel:
             told.set_result(None)
         return told
 
+    async def is_quiet(self) -> bool:
+        """Whether nothing that its code has left behind can say anything more, and all that was
+        said is heard; False: nobody knows. It may take for ever."""
+        if self.info is None or self.info.implementation != inside.IMPLEMENTATION:
+            return False
+        asked = evaluate_request(self._new_msg_id(), inside.IS_QUIET)
+        replied = await self.ask(asked, facts.Replied)
+        if replied is None or not _is_true(replied.expressions.get(VALUE)):
+            return False
+        # The answer comes over another socket; what is behind it here is behind all the output.
+        told = kernel_info_request(self._new_msg_id(), Channel.CONTROL)
+        return await self.ask(told, facts.Idle) is not None
+
     def _ask(self, request: Request, question: _Question) -> None:
         self._questions[request.msg_id] = question
         self._send(request)
@@ -730,6 +748,12 @@ def _nothing() -> None:
 def _masked_end(mask: Mask, text: str, dropped: int) -> str:
     """Of what the process wrote itself."""
     return mask.end(text) if dropped else mask.text(text)
+
+
+def _is_true(value: Json) -> bool:
+    """Of an expression."""
+    data = value.get("data") if isinstance(value, dict) else None
+    return isinstance(data, dict) and data.get("text/plain") == "True"
 
 
 def _settle(told: asyncio.Future[Any], value: object) -> None:

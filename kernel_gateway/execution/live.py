@@ -37,9 +37,15 @@ if TYPE_CHECKING:
     from kernel_gateway.service import Delivery, Webhook
     from kernel_gateway.store.store import Store
 
+#: So many times its usual end of the log stays in memory while somebody reads it: he is mostly not
+#: far behind, and to have it from the store takes twice as long.
+READ_TAILS = 4
 KEPT_CHARS = 2**16  # of a finished run's log that stays in memory
 #: Of a run that is only observed: its client has all of it already, so nobody waits for the disk.
 PATIENCE_S = 0.25
+#: Of a text that nobody reads yet: its cell, and the next ones, mostly end sooner. Kernels gather
+#: what is printed ten times as long.
+TEXT_PATIENCE_S = 0.02
 PATIENT_RECORDS = 64  # of which a text has up to 64 KiB
 
 _PATIENT_STATES = frozenset({RunState.QUEUED, RunState.STARTING, RunState.RUNNING})
@@ -132,17 +138,19 @@ class LiveRun:
         if self._followers:
             self._store.enlist(self)
         elif self.machine.plan.observed:
-            self._enlist_soon()
+            self._enlist_soon(PATIENCE_S)
+        elif isinstance(body, records.LogText) and self.state is RunState.RUNNING:
+            self._enlist_soon(TEXT_PATIENCE_S)
         elif not _is_patient(body):
             self._store.enlist(self)
 
-    def _enlist_soon(self) -> None:
+    def _enlist_soon(self, patience_s: float) -> None:
         """Many records, and short cells one after the other, so cost one commit."""
         if self.log.pending > PATIENT_RECORDS:
             self._store.enlist(self)
         elif not self._is_due:
             self._is_due = True
-            self._clock.call_later(PATIENCE_S, self._enlist)
+            self._clock.call_later(patience_s, self._enlist)
 
     def _enlist(self) -> None:
         self._is_due = False
@@ -241,7 +249,8 @@ class LiveRun:
             self.artifacts.append(record.body.artifact)
         self._tail.append(record)
         self._tail_chars += _chars(record.body)
-        while self._tail_chars > self._tail_limit and len(self._tail) > 1:
+        limit = self._tail_limit * (READ_TAILS if self._followers else 1)
+        while self._tail_chars > limit and len(self._tail) > 1:
             self._tail_chars -= _chars(self._tail.popleft().body)
 
     # -- reading -----------------------------------------------------------------------------------

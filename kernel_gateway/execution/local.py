@@ -198,6 +198,7 @@ class LocalService:
             draining=self._draining,
             store_fault=None if fault is None else fault.message,
             kernels=len(self._sessions),
+            warm=self._launcher.warm,
             runs=self.runs_in_flight,
         )
 
@@ -664,8 +665,14 @@ class LocalService:
 
     # -- runs: finding -----------------------------------------------------------------------------
 
-    async def run(self, owner: Owner, run_id: str, kernel_id: str | None = None) -> RunInfo:
-        return await self._told_info(await self._find(owner, run_id, kernel_id))
+    async def run(
+        self, owner: Owner, run_id: str, kernel_id: str | None = None, *, wait_s: float = 0.0
+    ) -> RunInfo:
+        """Who waits for the end alone makes no record be stored sooner."""
+        found = await self._find(owner, run_id, kernel_id)
+        if wait_s > 0 and isinstance(found, LiveRun):
+            await self._await(found, lambda: found.over or found.is_closed, wait_s)
+        return await self._told_info(found)
 
     async def runs(self, owner: Owner, query: RunQuery) -> RunPage:
         page, next_ = await list_runs(self._store, self._live.values(), owner, query)
@@ -760,15 +767,23 @@ class LocalService:
 
     async def _wait_behind(self, live: LiveRun, after: Seq, wait_s: float) -> None:
         live.follow()
+        try:
+            await self._await(
+                live,
+                lambda: live.told > after or (live.over and not self._may_go_on(live)),
+                wait_s,
+            )
+        finally:
+            live.unfollow()
+
+    async def _await(self, live: LiveRun, happened: Callable[[], bool], wait_s: float) -> None:
+        """For somebody who is there as long as he waits."""
         live.readers += 1
         try:
-            await live.until(
-                lambda: live.told > after or (live.over and not self._may_go_on(live)), wait_s
-            )
+            await live.until(happened, wait_s)
         finally:
             live.readers -= 1
             live.read_at = self._clock.now().mono
-            live.unfollow()
             self._expect_reader(live)
 
     async def blob(self, owner: Owner, run_id: str, artifact: str) -> bytes:

@@ -256,6 +256,11 @@ class Session:
         """And never will."""
         return self.kernel.closed_by is not None and not self._was_up
 
+    @property
+    def is_starting(self) -> bool:
+        """A kernel of it is on its way up, or about to be."""
+        return any(one.closed_by is None and not one.is_up for one in self._kernels())
+
     def restart(self) -> None:
         """At once; the run in flight ends as lost when the old process is gone."""
         for kernel in self._kernels():
@@ -282,6 +287,11 @@ class Session:
             self._tell(self, SessionEventName.TERMINATING, "")
         for kernel in self._kernels(with_closed=True):
             kernel.delete(why)
+
+    async def is_quiet(self) -> bool:
+        """Whether its kernel can say nothing more, and all that it said is heard; False: nobody
+        knows. It may take for ever."""
+        return await self.kernel.is_quiet()
 
     async def gone(self) -> None:
         """When somebody else deletes it."""

@@ -26,6 +26,7 @@ from kernel_gateway.execution.losses import DELETED
 from kernel_gateway.execution.session import Origin, Session
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.kernels.kernel import KernelId
+from kernel_gateway.process_limits import descriptors
 from kernel_gateway.runs.masking import shown_env
 from kernel_gateway.service import SessionEvent, SessionEventName, SessionView
 from kernel_gateway.store.values import PutSession, StoredSession
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from kernel_gateway.execution.clock import Clock
+    from kernel_gateway.execution.clock import Clock, Handle
     from kernel_gateway.execution.culling import Culler
     from kernel_gateway.execution.languages import Language
     from kernel_gateway.execution.live import LiveRun
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("kernel_gateway.execution")
 
 CLOSE_LIMIT_S = 2.0  # for what is written last
+LOOK_AGAIN_S = 1.0  # for descriptors: nobody tells when there are some again
 
 _BEGINNING = (
     SessionEventName.ENQUEUED,
@@ -87,6 +89,7 @@ class Sessions:
         self._tasks = Tasks("sessions")
         self._ends: set[asyncio.Future[None]] = set()  # of sessions that are being ended
         self._expected: set[Session] = set()  # those that have a place, and no process yet
+        self._looking: Handle | None = None  # for descriptors
         self._by_id: dict[str, Session] = {}
         self._by_name: dict[tuple[Owner, str], Session] = {}
 
@@ -273,9 +276,20 @@ class Sessions:
         """For one that is to be admitted."""
         try:
             self._check_room(session.origin, None)
+        except _TooFewDescriptors:
+            self._look_again()
+            return False
         except TooManyKernels:
             return False
         return True
+
+    def _look_again(self) -> None:
+        if self._looking is None:
+            self._looking = self._clock.call_later(LOOK_AGAIN_S, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        self.when_room()
 
     def admit(self, session: Session) -> None:
         """Launch it. It is never culled: it ends with its run. Raises what a launcher raises."""
@@ -332,9 +346,9 @@ class Sessions:
 
     def _check_room(self, wanted: Origin, instead_of: Session | None) -> None:
         """Raises `TooManyKernels`. Dead ones count: what has died may be had by the thousand."""
-        there = (*self._by_id.values(), *self._expected)
-        origins = [one.origin for one in there if one is not instead_of]
-        self._check_limits(wanted, origins)
+        there = [one for one in (*self._by_id.values(), *self._expected) if one is not instead_of]
+        self._check_limits(wanted, [one.origin for one in there])
+        _check_descriptors(starting=sum(one.is_starting for one in there))
 
     def _check_limits(self, wanted: Origin, origins: list[Origin]) -> None:
         spec_name = wanted.spec_name.lower()  # as kernelspecs are found
@@ -393,6 +407,8 @@ class Sessions:
 
         No other is made meanwhile: `check_open` has to see to that.
         """
+        if self._looking is not None:
+            self._looking.cancel()
         sessions = list(self._by_id.values())
         await asyncio.gather(*(session.delete(grace_s) for session in sessions))
         await asyncio.gather(*(self.remove_folders(session) for session in sessions))
@@ -462,6 +478,20 @@ def _check_limit(name: str, which: str, limit: int | None, count: int) -> None:
         raise TooManyKernels(
             f"The limit {name} is {limit}, and there are so many kernels{which} already; "
             "delete one first."
+        )
+
+
+class _TooFewDescriptors(TooManyKernels):
+    """This will pass without the end of a kernel as well."""
+
+
+def _check_descriptors(*, starting: int) -> None:
+    """Those that are on their way up have not taken all of theirs yet."""
+    now = descriptors()
+    if not now.have_room(kernels=1 + starting):
+        raise _TooFewDescriptors(
+            f"The gateway has {now}, and some are kept back: there is no room for another kernel. "
+            "Delete one first, or start the gateway with a higher limit."
         )
 
 

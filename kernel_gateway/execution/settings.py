@@ -39,7 +39,9 @@ class EngineSettings:
     max_kernels_per_owner: int | None = None
     max_kernels_per_spec: Mapping[str, int] = field(default_factory=dict)  # others: no limit
     own_kernels: int = 8  # at one time, of runs that bring their own; the others wait their turn
-    warm: Mapping[str, int] = field(default_factory=dict)  # kernels that are started ahead, by spec
+    #: Kernels that are started ahead for each owner, by kernelspec.
+    warm: Mapping[str, int] = field(default_factory=dict)
+    warm_memory: int = 2**31  # bytes of all of them together
     command_spec: str = COMMAND_KERNEL  # kernelspec for the steps of batch runs
     sessions_dir: Path | None = None  # where sessions have their folders; None: none can be made
     artifacts_dir: Path | None = None  # where kernels leave files for their runs; None: nowhere

@@ -245,10 +245,11 @@ class Slots:
         self._fill()
 
     async def _listen(self, live: LiveRun, session: Session) -> None:
-        """Until its threads have been quiet for a while, or nobody wants to hear them, or they are
-        gone with their process."""
+        """Until its threads have been quiet for a while, or there are none, or nobody wants to hear
+        them, or they are gone with their process."""
         gone = self._tasks.start(session.gone())
         gone.add_done_callback(lambda _: self.hear_no_more(live))
+        asked = self._tasks.start(self._ask(live, session))
         quiet_s = live.machine.plan.quiet_s
         end = self._clock.now().mono + QUIET_CAP_S
         while live in self._listening:
@@ -260,4 +261,9 @@ class Slots:
                 break
             await live.changed(min(live.spoke_at + quiet_s, end) - now.mono)
         gone.cancel()
+        asked.cancel()
         self._listening.discard(live)
+
+    async def _ask(self, live: LiveRun, session: Session) -> None:
+        if await session.is_quiet():
+            self.hear_no_more(live)

@@ -11,15 +11,25 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import zmq
 
 from kernel_gateway.errors import KernelFault, KernelStartFailed
+from kernel_gateway.kernels import inside
 from kernel_gateway.kernels.readiness import Readiness
-from kernel_gateway.kernels.sockets import CurveKeys, DrainedSocket, Frames, PeerWatch, connected
-from kernel_gateway.messaging.facts import KernelInfo, fact_of
+from kernel_gateway.kernels.sockets import (
+    CurveKeys,
+    DrainedSocket,
+    Form,
+    Frames,
+    PeerWatch,
+    connected,
+)
+from kernel_gateway.messaging.facts import KernelInfo, Replied, fact_of
 from kernel_gateway.messaging.message import (
     Channel,
     MsgId,
@@ -30,7 +40,14 @@ from kernel_gateway.messaging.message import (
 )
 from kernel_gateway.messaging.message import interrupt_request as interrupt_message
 from kernel_gateway.messaging.raw import RawMessage
-from kernel_gateway.messaging.wire import Signer, from_frames, to_frames
+from kernel_gateway.messaging.wire import (
+    DELIMITER,
+    LEAST_BEHIND,
+    Signer,
+    behind_short,
+    from_frames,
+    to_frames,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,29 +57,8 @@ LOG = logging.getLogger("kernel_gateway.kernels")
 PortName: TypeAlias = Literal["shell", "control", "stdin", "iopub", "hb"]
 _PORTS: tuple[PortName, ...] = ("shell", "control", "stdin", "iopub", "hb")
 
-#: A kernel's own socket keeps 1,000 messages that we have not taken yet, and drops the next without
-#: a word: at 20,000 a second that is one turn of a busy processor. ipykernel, which has no option
-#: for it, is told to keep them all; they are bounded by its memory, as is what it prints.
-_KEEP_ALL_OUTPUT = (
-    "(lambda thread: thread.schedule(lambda: setattr(thread.socket, 'sndhwm', 0)))"
-    "(get_ipython().kernel.iopub_thread)"
-)
-#: What threads of a cell print is, in ipykernel, of the request that came last, also when that was
-#: a silent one in a subshell, of which nobody wants any output. Such a request is now the parent of
-#: what its own thread prints, and of nothing else.
-_KEEP_PARENTS = """exec('''
-def keep(kernel, everywhere):
-    def set_parent(ident, parent, channel="shell"):
-        if not (parent["header"].get("subshell_id") and parent["content"].get("silent")):
-            return everywhere(ident, parent, channel)
-        kernel._shell_parent_ident.set(ident)
-        kernel._shell_parent.set(parent)
-        kernel.shell.set_thread_parent(parent)
-    if hasattr(kernel.shell, "set_thread_parent"):
-        kernel.set_parent = set_parent
-keep(kernel, kernel.set_parent)
-''', {"kernel": get_ipython().kernel})"""
-_IPYKERNEL = "ipython"  # as its kernel_info_reply calls itself
+_INSIDE = f"{Path(inside.__file__).read_text()}\nprepare(kernel)\n"
+_PREPARE = f"exec({_INSIDE!r}, {{'__name__': '', 'kernel': get_ipython().kernel}})"
 
 #: For the end of a connection whose process is gone: a grandchild may hold it open.
 PARTING_LIMIT_S = 0.5
@@ -126,6 +122,10 @@ _KINDS = {
 }
 
 
+_IOPUB = Channel.IOPUB  # asked of each message, and a member is ten times as far from its class
+_FORM = Form(DELIMITER, LEAST_BEHIND)
+
+
 class KernelConnection:
     """Opens at once, or raises `KernelStartFailed`, and asks whether the kernel is there.
 
@@ -154,6 +154,7 @@ class KernelConnection:
         self.dropped = 0
         self._sockets: dict[Channel, DrainedSocket] = {}
         self._peers: list[PeerWatch] = []
+        self._asked: dict[MsgId, asyncio.Future[Replied]] = {}
         self._on_ready = on_ready
         self._readiness = Readiness(self._ask_info, self._came_up)
         self._open()
@@ -173,6 +174,17 @@ class KernelConnection:
 
     def ask_shutdown(self) -> None:
         self.send(shutdown_request(next(self._own_ids)))
+
+    async def ask(self, request_of: Callable[[MsgId], Request]) -> Replied:
+        """A request of our own that has an `execute_reply`. Waits for ever: set a limit."""
+        msg_id = next(self._own_ids)
+        reply: asyncio.Future[Replied] = asyncio.get_running_loop().create_future()
+        self._asked[msg_id] = reply
+        try:
+            self.send(request_of(msg_id))
+            return await reply
+        finally:
+            del self._asked[msg_id]
 
     async def beat(self, limit_s: float) -> bool:
         """Whether the heartbeat answers within the limit. It may lie under load."""
@@ -232,7 +244,7 @@ class KernelConnection:
             identity=identity,
             curve=self._info.curve,
         )
-        return DrainedSocket(sock, lambda frames: self._received(channel, frames))
+        return DrainedSocket(sock, partial(self._received, channel), form=_FORM)
 
     def _heart(self, on_frames: Callable[[Frames], None]) -> DrainedSocket:
         """Opened for each beat. A DEALER that sends an empty frame first is a REQ to the kernel,
@@ -246,34 +258,41 @@ class KernelConnection:
         self.send(kernel_info_request(next(self._own_ids), Channel.SHELL))
 
     def _came_up(self, info: KernelInfo) -> None:
-        if info.implementation == _IPYKERNEL:  # before anything that prints is sent
-            for code in (_KEEP_ALL_OUTPUT, _KEEP_PARENTS):
-                self.send(_silent_request(next(self._own_ids), code))
+        if info.implementation == inside.IMPLEMENTATION:  # before anything that prints is sent
+            self.send(_silent_request(next(self._own_ids), _PREPARE))
         self._on_ready(info)
 
-    def _received(self, channel: Channel, frames: Frames) -> None:
+    def _received(self, channel: Channel, frames: Frames, more: int = LEAST_BEHIND) -> None:
+        """`more`: that may be behind this one, if it is shorter than a message can be."""
         try:
             message = from_frames(frames, channel, self._signer)
-            ours = self._is_ours(message)
-            if ours:
-                self._consume(message)
-            if channel is Channel.IOPUB:
-                self._readiness.heard()
-            if not ours:
-                self._on_message(message)
+            self._take(channel, message)
         except KernelFault as fault:
             self._drop(channel, fault)
+            if more and (rest := behind_short(frames)):
+                self._received(channel, rest, more - 1)
 
-    def _is_ours(self, message: RawMessage) -> bool:
+    def _take(self, channel: Channel, message: RawMessage) -> None:
         parent = message.parent
         if parent is None:
-            return message.msg_type == "iopub_welcome"
-        return parent.msg_id.startswith(self._own_prefix)
+            ours = message.msg_type == "iopub_welcome"
+        else:
+            ours = parent.msg_id.startswith(self._own_prefix)
+        if ours:
+            self._consume(message)
+        if channel is _IOPUB:
+            self._readiness.heard()
+        if not ours:
+            self._on_message(message)
 
     def _consume(self, message: RawMessage) -> None:
         fact = fact_of(message)
         if isinstance(fact, KernelInfo):
             self._readiness.answered(fact)
+        elif isinstance(fact, Replied) and message.parent is not None:
+            reply = self._asked.get(message.parent.msg_id)
+            if reply is not None and not reply.done():
+                reply.set_result(fact)
 
     def _drop(self, channel: Channel, fault: KernelFault) -> None:
         self.dropped += 1

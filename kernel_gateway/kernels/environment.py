@@ -5,18 +5,33 @@ Knows settings and requests. Must not know processes; reads no global but what i
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import fnmatch
+import functools
+import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kernel_gateway.kernels.kernel import LaunchRequest
     from kernel_gateway.kernels.settings import KernelSettings
 
 #: What a terminal's programs go by. A kernel has none, so what is said of ours would be wrong: its
 #: commands would colour their output and start pagers that wait for a key.
 _TERMINAL = {"TERM", "COLORTERM", "COLUMNS", "LINES", "PAGER", "GIT_PAGER", "MANPAGER"}
+_ARTIFACT_DIR = "KERNEL_GATEWAY_ARTIFACT_DIR"
+#: Variables that are read by something when it is imported, or before: by the interpreter, the
+#: dynamic linker, the C library, what counts processors, what looks for devices and for folders.
+READ_AT_IMPORT = (
+    *("PYTHON*", "LD_*", "GLIBC_TUNABLES", "MALLOC_*", "LANG", "LANGUAGE", "LC_*"),
+    *("HOME", "USER", "LOGNAME", "VIRTUAL_ENV", "CONDA_*", "XDG_*_HOME", "XDG_*_DIRS"),
+    *("OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*", "GOTO_NUM_THREADS", "BLIS_*", "TBB_*"),
+    *("NUMEXPR_*", "NUMBA_*", "VECLIB_*", "NPY_*", "MPL*", "CUDA_*", "CUDNN_*", "NCCL_*"),
+    *("NVIDIA_*", "ROCR_*", "HIP_*", "HSA_*", "ZE_*", "JAX_*", "XLA_*", "TF_*", "TORCH_*"),
+    *("PYTORCH_*", "TRITON_*", "KERAS_*", "HF_*", "TRANSFORMERS_*", "ARROW_*", "POLARS_*"),
+    *("DASK_*", "PYDEVD_*", "DEBUGPY_*", "PYZMQ_*", "TORNADO_*", "PSUTIL_*", "COVERAGE_*"),
+)
 _IPYKERNEL = {"ipykernel", "ipykernel_launcher"}
 _HISTORY = "--HistoryManager.enabled"
 #: Programs of kernels whose ZeroMQ is not libzmq and knows tcp alone: Deno's, and the one of Java.
@@ -34,19 +49,39 @@ def kernel_environment(
     return {**inherited, **requested}
 
 
+def requested_environment(
+    own: Mapping[str, str], request: LaunchRequest, settings: KernelSettings
+) -> dict[str, str]:
+    """What a kernel for this request is given by us; its kernelspec adds to it."""
+    told = {_ARTIFACT_DIR: str(request.artifact_dir)} if request.artifact_dir else {}
+    return kernel_environment(own, {**request.env, **told}, settings)
+
+
 def _passes(name: str, settings: KernelSettings) -> bool:
-    if name in _TERMINAL or _matches(name, settings.env_secrets):
+    if name in _TERMINAL or matches(name, settings.env_secrets):
         return False
-    return _matches(name, settings.env_passlist)
+    return matches(name, settings.env_passlist)
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def read_at_import(env: Mapping[str, str], more: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:
+    """Those of `READ_AT_IMPORT`, and of more patterns of the shell: a process that has imported
+    modules can no longer be given others. By name."""
+    patterns = (*READ_AT_IMPORT, *more)
+    return tuple((name, env[name]) for name in sorted(env) if matches(name, patterns))
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    return _any_of(tuple(patterns)).match(name) is not None
+
+
+@functools.cache  # of all variables that there are, each is asked about at each start
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns) or r"(?!)")
 
 
 def kernel_argv(argv: Sequence[str], settings: KernelSettings) -> list[str]:
     """History off for ipykernel, unless the kernelspec or the settings want it."""
-    if settings.history or not _is_ipykernel(argv) or _says_itself(argv):
+    if settings.history or not is_ipykernel(argv) or _says_itself(argv):
         return list(argv)
     return [*argv, f"{_HISTORY}=False"]
 
@@ -58,7 +93,7 @@ def speaks_ipc(argv: Sequence[str], metadata: Mapping[str, object]) -> bool:
     return not any(PurePath(argument).stem in _TCP_ONLY for argument in argv)
 
 
-def _is_ipykernel(argv: Sequence[str]) -> bool:
+def is_ipykernel(argv: Sequence[str]) -> bool:
     return any(PurePath(argument).stem in _IPYKERNEL for argument in argv)
 
 

@@ -44,6 +44,7 @@ from kernel_gateway.kernels.kernel import (
     KernelListener,
     LaunchRequest,
     ProcessOutput,
+    Seed,
     SpecEntry,
 )
 from kernel_gateway.messaging.facts import SUBSHELLS, KernelInfo
@@ -81,6 +82,12 @@ class FakeBehaviour:
     obeys_shutdown: bool = True
     #: The kernel ends by itself instead of becoming ready.
     dies_at_start: KernelExit | None = None
+    #: Why it cannot be adopted.
+    unfit: str | None = None
+    #: False: it is asked to take the folder and the variables of a request, and does not.
+    adoptable: bool = True
+    #: What its process takes.
+    memory: int = 2**20
 
 
 class _Raised(Exception):
@@ -112,6 +119,7 @@ class FakeKernel:
         listener: KernelListener,
         behaviour: FakeBehaviour,
         gate: asyncio.Event,
+        adoption_gate: asyncio.Event,
     ) -> None:
         self.request = request
         self.behaviour = behaviour
@@ -121,6 +129,7 @@ class FakeKernel:
         self.expressions: dict[str, str] = {}
         self._listener = listener
         self._gate = gate
+        self._adoption_gate = adoption_gate
         self._loop = asyncio.get_running_loop()
         self._main = _Shell(self)
         self._subshells: dict[str, _Shell] = {}
@@ -176,6 +185,20 @@ class FakeKernel:
 
     async def wait_dead(self) -> KernelExit:
         return await asyncio.shield(self._dead)
+
+    async def prepare(self) -> str | None:
+        return self.behaviour.unfit
+
+    async def adopt(self, request: LaunchRequest) -> bool:
+        await self._adoption_gate.wait()
+        fault = await _folder_fault(request.artifact_dir)
+        if fault or not (self.behaviour.adoptable and self.alive):
+            return False
+        self.request = request
+        return True
+
+    async def memory(self) -> int:
+        return self.behaviour.memory
 
     def release(self) -> None:
         """End the `sleep` that a cell is in, or the next one."""
@@ -652,7 +675,9 @@ _WAITS: Mapping[str, Callable[[_Cell, str], Coroutine[None, None, None]]] = {
 class FakeLauncher:
     """Implements `Launcher`. Its kernels are in `kernels`, the newest last.
 
-    `gate` holds all starts back as long as it is not set; None lets them through.
+    `gate` holds all starts back as long as it is not set; None lets them through. So does
+    `adoption_gate` with adoptions. Those of `python3` can be adopted; variables whose names begin
+    with `EARLY_` are read when they start.
     """
 
     def __init__(
@@ -665,18 +690,37 @@ class FakeLauncher:
         self.kernels: list[FakeKernel] = []
         self.behaviour = behaviour or FakeBehaviour()  # of the next one
         self._specs = specs
+        self.edition = ""  # what is on disk of all kernelspecs
+        self.adoption_gate = _open_gate()
         self._gate = gate or _open_gate()
         self._lives: set[asyncio.Task[None]] = set()
 
     def launch(self, request: LaunchRequest, listener: KernelListener) -> FakeKernel:
         if request.spec_name not in self._specs:
             raise KernelSpecNotFound(f"There is no kernelspec {request.spec_name!r}.")
-        kernel = FakeKernel(request, listener, self.behaviour, self._gate)
+        kernel = FakeKernel(request, listener, self.behaviour, self._gate, self.adoption_gate)
         self.kernels.append(kernel)
         life = asyncio.create_task(kernel.live())
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
         return kernel
+
+    def seed(self, request: LaunchRequest) -> Seed | None:
+        if request.spec_name not in self._specs:
+            raise KernelSpecNotFound(f"There is no kernelspec {request.spec_name!r}.")
+        adopts = request.spec_name == "python3"
+        if not adopts and (request.env or request.cwd is not None):
+            return None
+        early = [item for item in request.env.items() if item[0].startswith("EARLY_")]
+        return Seed(request.owner, request.spec_name, tuple(sorted(early)), adopts, self.edition)
+
+    @property
+    def warm(self) -> int:
+        return 0
+
+    @property
+    def processes(self) -> int:
+        return sum(kernel.alive for kernel in self.kernels)
 
     def default_spec(self) -> str:
         return self._specs[0]

@@ -22,6 +22,7 @@ _LONGEST_PORT = "-99999"
 _PREFIX = "kg-"
 _CONNECTION_FILE = "kernel.json"
 _SOCKET = "k"
+_OF_FORK_SERVERS = "fork-"  # what they put into theirs
 _YOUNG_S = 60.0  # a folder is made first and locked then
 
 
@@ -86,7 +87,8 @@ def _holds_no_more_than_ours(path: Path) -> bool:
         names = os.listdir(path)
     except OSError:
         return False
-    return all(name == _CONNECTION_FILE or name.startswith(f"{_SOCKET}-") for name in names)
+    ours = (f"{_SOCKET}-", _OF_FORK_SERVERS)
+    return all(name == _CONNECTION_FILE or name.startswith(ours) for name in names)
 
 
 def _remove_unless_used(path: Path) -> bool:

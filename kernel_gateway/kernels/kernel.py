@@ -128,7 +128,28 @@ class Kernel(Protocol):
         """Returns when `on_dead` has been told; any number of callers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What a kernel has to be started from, before anybody asks for it.
+
+    One process can serve any request of the same seed.
+    """
+
+    owner: str
+    spec_name: str  # in lower case
+    #: Of the request, what nobody can change once the process has started.
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    #: Whether folder and variables can be given to it later; else it is for who wants neither.
+    adopts: bool = field(default=True, compare=False)
+    #: What is on disk of its kernelspec and of its packages: one of another is out of date.
+    edition: str = field(default="", compare=False)
+
+
 class Launcher(Protocol):
+    @property
+    def warm(self) -> int:
+        """Kernels that wait for whoever comes next; they are nobody's."""
+
     def launch(self, request: LaunchRequest, listener: KernelListener) -> Kernel:
         """Answers at once; what becomes of the start is told to the listener.
 
@@ -143,3 +164,41 @@ class Launcher(Protocol):
 
     async def close(self) -> None:
         """Release what kernels shared (ZeroMQ context, folders). All kernels must be dead."""
+
+
+class AdoptableKernel(Kernel, Protocol):
+    """One that can be started before anybody asks for it."""
+
+    async def prepare(self) -> str | None:
+        """Do all that can be done before there is a request. Call it once, when it is ready.
+
+        Why it can never be adopted; None: it can.
+
+        Raises `TimeoutError` when it does not say.
+        """
+
+    async def adopt(self, request: LaunchRequest) -> bool:
+        """Make it what a fresh start for this request would be. Within a second, or False: then it
+        is neither, and must be used for nothing.
+
+        Call it once, after `prepare`, with a request of its seed.
+        """
+
+    async def memory(self) -> int:
+        """Bytes of its process that are there because of it."""
+
+
+class PoolableLauncher(Launcher, Protocol):
+    """What a pool stands before."""
+
+    def launch(self, request: LaunchRequest, listener: KernelListener) -> AdoptableKernel: ...
+
+    def seed(self, request: LaunchRequest) -> Seed | None:
+        """None: a kernel for this request is started for it alone. Reads some files.
+
+        Raises `KernelSpecNotFound` as `launch` does.
+        """
+
+    @property
+    def processes(self) -> int:
+        """Kernels that are there, on their way up or on their way down."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -18,31 +19,38 @@ from uuid import uuid4
 import zmq
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
-from kernel_gateway.errors import KernelStartFailed, MalformedMessage
+from kernel_gateway.errors import KernelSpecNotFound, KernelStartFailed, MalformedMessage
+from kernel_gateway.kernels import adoption
+from kernel_gateway.kernels.adoption import Start
 from kernel_gateway.kernels.connection import KernelConnection
-from kernel_gateway.kernels.folder import remove_left_behind
+from kernel_gateway.kernels.folder import make_private, remove_left_behind
+from kernel_gateway.kernels.forking import Forking
 from kernel_gateway.kernels.guard import Guard
 from kernel_gateway.kernels.kernel import (
     Generation,
     KernelExit,
+    KernelId,
     KernelListener,
     LaunchRequest,
     ProcessOutput,
+    Seed,
     SpecEntry,
 )
 from kernel_gateway.kernels.oom import OomKills
 from kernel_gateway.kernels.process import KernelProcess
+from kernel_gateway.kernels.provisioners.surroundings import packages_stamp
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.kernels.specs import KernelSpecs
-from kernel_gateway.messaging.facts import Busy, fact_of
+from kernel_gateway.messaging.facts import Busy, Replied, fact_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from jupyter_client.kernelspec import KernelSpec
 
+    from kernel_gateway.kernels.provisioners.servers import ForkServers
     from kernel_gateway.messaging.facts import KernelInfo
-    from kernel_gateway.messaging.message import Header, Request
+    from kernel_gateway.messaging.message import Header, MsgId, Request
     from kernel_gateway.messaging.raw import RawMessage
 
 LOG = logging.getLogger("kernel_gateway.kernels")
@@ -57,6 +65,10 @@ SETTLE_S = 0.05
 #: Requests kept for a kernel that is starting. Whoever sends more than this has lost count; the
 #: newest are dropped, with a log line.
 HELD_REQUESTS = 10_000
+#: For a kernel that is kept ready to become that of a request. It has nothing else to do.
+ADOPTION_LIMIT_S = 1.0
+#: For what can be done for that before there is a request: nobody waits for it.
+PREPARATION_LIMIT_S = 10.0
 #: Sockets of all kernels: eight each.
 _MAX_SOCKETS = 2**14
 
@@ -73,6 +85,7 @@ class LocalKernel:
         settings: KernelSettings,
         oom_kills: OomKills,
         guard: Guard,
+        fork_servers: ForkServers | None,
         listener: KernelListener,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -80,8 +93,9 @@ class LocalKernel:
         self._request = request
         self.session = uuid4().hex
         self._listener = listener
+        self._start = _start_of(spec, settings)
         self._interrupt_by_message = spec.interrupt_mode == "message"
-        self._process = KernelProcess(spec, request, settings, oom_kills, guard)
+        self._process = KernelProcess(spec, request, settings, oom_kills, guard, fork_servers)
         self._connection: KernelConnection | None = None
         self._held: list[Request | RawMessage] = []
         self._executing: tuple[str, float] | None = None  # which request, since when
@@ -149,6 +163,55 @@ class LocalKernel:
 
     async def wait_dead(self) -> KernelExit:
         return await asyncio.shield(self._dead)
+
+    async def prepare(self) -> str | None:
+        if not self._process.is_usual:
+            return "its provisioner is not one of ours"
+        said = await self._asked(adoption.preparation, PREPARATION_LIMIT_S)
+        if said.status == "ok":
+            await self._asked(adoption.rehearsal, PREPARATION_LIMIT_S)
+            return None
+        return said.evalue
+
+    async def adopt(self, request: LaunchRequest) -> bool:
+        def become(msg_id: MsgId) -> Request:
+            return self._start.adoption(msg_id, self._request, request)
+
+        said, made = await asyncio.gather(
+            self._asked(become, ADOPTION_LIMIT_S),
+            asyncio.to_thread(self._note, request),
+            return_exceptions=True,
+        )
+        for fault in (said, made):
+            if isinstance(fault, (TimeoutError, OSError)):
+                return False  # whoever starts another says what is wrong with a folder
+            if isinstance(fault, BaseException):
+                raise fault
+        self._request = request
+        return isinstance(said, Replied) and said.status == "ok"
+
+    def _note(self, request: LaunchRequest) -> None:
+        if request.artifact_dir is not None:
+            make_private(request.artifact_dir)
+        self._process.note(request)
+
+    async def _asked(self, request_of: Callable[[MsgId], Request], limit_s: float) -> Replied:
+        """What it says to it. Raises `TimeoutError` when it says nothing, for whatever reason."""
+        if self._connection is None or not self._ready.done():
+            raise TimeoutError("it is not ready")
+        asking = asyncio.create_task(self._connection.ask(request_of))
+        try:
+            async with asyncio.timeout(limit_s):
+                await _first_of(asking, self._process.gone)
+            if asking.done():
+                return asking.result()
+            raise TimeoutError("it has ended")
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def memory(self) -> int:
+        return await asyncio.to_thread(self._process.memory)
 
     async def live(self) -> None:
         """From the start until `on_dead` has been told. Never raises."""
@@ -284,6 +347,7 @@ class LocalLauncher:
         self._context.max_sockets = _MAX_SOCKETS
         self._oom_kills = OomKills()
         self._guard = Guard()
+        self._forking = Forking(self._settings) if self._settings.fork_server else None
         self._lives: dict[asyncio.Task[None], LocalKernel] = {}
         KernelProvisionerFactory.instance()  # reads all entry points; not within a start
         if left := remove_left_behind(self._settings.runtime_dir):
@@ -297,12 +361,40 @@ class LocalLauncher:
             settings=self._settings,
             oom_kills=self._oom_kills,
             guard=self._guard,
+            fork_servers=self._forking.servers if self._forking else None,
             listener=listener,
         )
         life = asyncio.create_task(kernel.live(), name=f"life of {kernel!r}")
         self._lives[life] = kernel
         life.add_done_callback(self._lived)
         return kernel
+
+    def seed(self, request: LaunchRequest) -> Seed | None:
+        spec = self.specs.get(request.spec_name)
+        return _start_of(spec, self._settings).seed(request, _edition_of(spec))
+
+    def prepare(self, spec_name: str, owner: str) -> None:
+        """Have ready soon what such kernels have in common; returns at once, raises nothing."""
+        if self._forking is None:
+            return
+        try:
+            spec = self.specs.get(spec_name)
+        except KernelSpecNotFound as fault:
+            LOG.debug("nothing is prepared: %s", fault)
+            return
+        any_one = LaunchRequest(
+            kernel_id=KernelId(""), generation=Generation(1), spec_name=spec_name, owner=owner
+        )
+        env = _start_of(spec, self._settings).environment(any_one)
+        self._forking.prepare(spec.argv, env, owner)
+
+    @property
+    def warm(self) -> int:
+        return 0
+
+    @property
+    def processes(self) -> int:
+        return len(self._lives)
 
     def default_spec(self) -> str:
         return self.specs.default_spec()
@@ -317,6 +409,8 @@ class LocalLauncher:
             await kernel.kill()
         if self._lives:
             await asyncio.wait(self._lives)
+        if self._forking:
+            await self._forking.close()
         self._context.term()
         await self._guard.close()
 
@@ -324,6 +418,19 @@ class LocalLauncher:
         del self._lives[life]
         if not life.cancelled() and (fault := life.exception()):
             LOG.error("a listener failed at the death of its kernel", exc_info=fault)
+
+
+def _start_of(spec: KernelSpec, settings: KernelSettings) -> Start:
+    return Start(spec.argv, spec.env, own=os.environ, settings=settings)
+
+
+def _edition_of(spec: KernelSpec) -> str:
+    """The packages are those of our interpreter: of others nobody knows where they are."""
+    try:
+        changed = os.stat(os.path.join(spec.resource_dir, "kernel.json")).st_mtime_ns
+    except OSError:
+        changed = 0
+    return f"{changed} {packages_stamp()}"
 
 
 async def _first_of(*futures: asyncio.Future[None] | asyncio.Task[object]) -> None:

@@ -12,11 +12,13 @@ a `KernelStartFailed` at the start and a log line later, and no call can hold up
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import select
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jupyter_client.manager import KernelManager
@@ -25,14 +27,20 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from kernel_gateway.errors import KernelStartFailed
 from kernel_gateway.kernels.connection import ConnectionInfo
-from kernel_gateway.kernels.environment import kernel_argv, kernel_environment, speaks_ipc
+from kernel_gateway.kernels.environment import (
+    is_ipykernel,
+    kernel_argv,
+    requested_environment,
+    speaks_ipc,
+)
 from kernel_gateway.kernels.folder import PrivateFolder, artifact_dir_fault, make_private
 from kernel_gateway.kernels.kernel import ProcessOutput
 from kernel_gateway.kernels.output import OutputPipe
+from kernel_gateway.kernels.provisioners.fork import ForkProvisioner
+from kernel_gateway.process_limits import STARTED_WITH, limit_behind, set_descriptor_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from pathlib import Path
 
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
     from kernel_gateway.kernels.guard import Guard
     from kernel_gateway.kernels.kernel import LaunchRequest
     from kernel_gateway.kernels.oom import Count, OomKills
+    from kernel_gateway.kernels.provisioners.servers import ForkServers
     from kernel_gateway.kernels.settings import Encryption, KernelSettings
 
 LOG = logging.getLogger("kernel_gateway.kernels")
@@ -49,7 +58,7 @@ T = TypeVar("T")
 _PROVISIONER_LIMIT_S = 5.0
 
 _LOOPBACK = "127.0.0.1"
-_ARTIFACT_DIR = "KERNEL_GATEWAY_ARTIFACT_DIR"
+_SESSION_NAME = "JPY_SESSION_NAME"  # the notebook's; in a connection file jupyter_session
 
 
 class KernelProcess:
@@ -62,12 +71,14 @@ class KernelProcess:
         settings: KernelSettings,
         oom_kills: OomKills,
         guard: Guard,
+        fork_servers: ForkServers | None,
     ) -> None:
         self._spec = spec
         self._request = request
         self._settings = settings
         self._oom_kills = oom_kills
         self._guard = guard
+        self._fork_servers = fork_servers
         self._oom_count: Count | None = None  # as it was; None: nothing is counted
         self._killed_by_us = False
         #: Known when it is buried.
@@ -155,6 +166,29 @@ class KernelProcess:
     def output(self) -> ProcessOutput:
         return self._output.output() if self._output else ProcessOutput()
 
+    def memory(self) -> int:
+        """Bytes that are there because of it: of what it shares with others, its part. Blocks."""
+        try:
+            lines = Path(f"/proc/{self._pid}/smaps_rollup").read_text().splitlines()
+        except OSError:  # it is gone, or never was here
+            return 0
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+    @property
+    def is_usual(self) -> bool:
+        """No provisioner of somebody else has had a hand in its start: it is as we know it."""
+        return type(self._provisioner) in (LocalProvisioner, ForkProvisioner)
+
+    def note(self, request: LaunchRequest) -> None:
+        """In its connection file, as if it had been started for this request. Blocks."""
+        if self._folder is None:
+            return
+        file = self._folder.connection_file
+        told = json.loads(file.read_text())
+        told["kernel_name"] = request.spec_name
+        told["jupyter_session"] = request.env.get(_SESSION_NAME, told.get("jupyter_session", ""))
+        file.write_text(json.dumps(told, indent=2))
+
     @property
     def alive(self) -> bool:
         """The kernel's word, where it gives one: `gone` is told in a later turn of the loop."""
@@ -186,6 +220,7 @@ class KernelProcess:
             command = prepared.pop("cmd")
             info = await self._provisioner.launch_kernel(command, **prepared)
             self._launched = True
+            self._limit_descriptors()
             if self._group is not None:
                 self._guard.watch(self._group)
         finally:
@@ -209,10 +244,24 @@ class KernelProcess:
         return manager
 
     def _made_provisioner(self, manager: KernelManager) -> KernelProvisionerBase:
+        """What the kernelspec asks for; ours in place of the usual one, for ipykernel."""
         factory = KernelProvisionerFactory.instance()
-        return factory.create_provisioner_instance(
+        made = factory.create_provisioner_instance(
             self._request.kernel_id, self._spec, parent=manager
         )
+        usual = {"kernel_id": made.kernel_id, "kernel_spec": self._spec, "parent": manager}
+        if self._fork_servers is None:
+            return LocalProvisioner(**usual) if isinstance(made, ForkProvisioner) else made
+        if type(made) is LocalProvisioner and is_ipykernel(self._spec.argv):
+            made = ForkProvisioner(**usual)
+        if isinstance(made, ForkProvisioner):
+            made.belong_to(
+                self._request.owner,
+                self._fork_servers,
+                preload=self._settings.fork_preload,
+                environment=self._settings.fork_environment,
+            )
+        return made
 
     def _choose_transport(self, manager: KernelManager) -> None:
         """Sockets in our folder where that can be; their paths are short enough, or it is tcp."""
@@ -240,10 +289,8 @@ class KernelProcess:
     def _start_options(self) -> dict[str, Any]:
         """For the provisioner, which hands what it does not know to Popen."""
         request = self._request
-        env = dict(request.env)
-        if request.artifact_dir:
-            env[_ARTIFACT_DIR] = str(request.artifact_dir)
-        options: dict[str, Any] = {"env": kernel_environment(os.environ, env, self._settings)}
+        env = requested_environment(os.environ, request, self._settings)
+        options: dict[str, Any] = {"env": env}
         if request.cwd:
             options["cwd"] = str(request.cwd)
         if self._is_local:
@@ -266,9 +313,18 @@ class KernelProcess:
     def _is_local(self) -> bool:
         return isinstance(self._provisioner, LocalProvisioner)
 
+    def _limit_descriptors(self) -> None:
+        """Ours are more than programs are made for that call select()."""
+        limit = self._settings.descriptors or STARTED_WITH
+        if self._pid is not None:
+            with suppress(OSError):  # it has ended, or belongs to somebody else by now (sudo)
+                set_descriptor_limit(self._pid, limit)
+
     def _start_fault(self, fault: Exception) -> str:
         told = f"{type(fault).__name__}: {fault}"
-        return f"Kernelspec {self._request.spec_name!r} could not be started: {told}"
+        limit = limit_behind(fault)
+        why = told if limit is None else f"{told}. {limit}"
+        return f"Kernelspec {self._request.spec_name!r} could not be started: {why}"
 
     def _watch(self) -> None:
         """A local process by its pidfd, any other by its provisioner."""

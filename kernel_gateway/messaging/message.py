@@ -148,7 +148,7 @@ def execute_request(
     )
 
 
-def evaluate_request(msg_id: MsgId, expression: str, *, subshell_id: str) -> Request:
+def evaluate_request(msg_id: MsgId, expression: str, *, subshell_id: str | None = None) -> Request:
     """What an expression comes to, in the reply under `VALUE`; it leaves no trace."""
     request = execute_request(msg_id, "", allow_stdin=False, silent=True, store_history=False)
     content: dict[str, Json] = {**request.content, "user_expressions": {VALUE: expression}}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Parts = tuple[bytes, bytes, bytes, bytes]
 
 _EMPTY = b"{}"
+_N, _I, _BACKSLASH = b"NI\\"
 _MSG_TYPE = re.compile(rb'"msg_type"\s*:\s*"([^"\\]+)"')
 #: The usual ones, so that no text is made of each.
 _TYPES = {
@@ -71,7 +72,14 @@ class RawMessage(NamedTuple):
         The type is the first that stands in the header, also where something lies in it that has
         one, too: a kernel deceives only itself by that. What a client sends is read exactly.
         """
-        return cls(channel, _msg_type(parts[0]), _parent_of(parts[1]), parts, buffers)
+        header, parent_part, _, _ = parts
+        found = _MSG_TYPE.search(header)
+        msg_type = (found and _TYPES.get(found[1])) or _other_type(header)
+        parent = (_small_parent if len(parent_part) <= _SMALL_BYTES else _parsed_parent)(
+            parent_part
+        )
+        # 0.15 us less than to call the class, which is a function around this one.
+        return tuple.__new__(cls, (channel, msg_type, parent, parts, buffers))
 
     @property
     def parent_id(self) -> MsgId | None:
@@ -127,29 +135,30 @@ class RawMessage(NamedTuple):
         if (
             (metadata == _EMPTY or _is_strict(metadata))
             and (_is_strict_parent if len(parent) <= _SMALL_BYTES else _is_strict)(parent)
-            and content[:1] == b"{"
-            and content[1:2] != b"\0"
-            and _is_strict(header + content)  # one look at both
+            and _is_strict(header)
+            and _is_strict(content)
         ):
             return self
         strict = _strict(header), _strict(parent), _strict(metadata), _strict(content)
         return self._replace(parts=strict)
 
 
-def _msg_type(header: bytes) -> str:
+def _other_type(header: bytes) -> str:
     found = _MSG_TYPE.search(header)
     if found is None:
         return Header.of(decode_object(header)).msg_type
-    return _TYPES.get(found[1]) or clean_text(found[1].decode(errors="replace"))
+    return clean_text(found[1].decode(errors="replace"))
 
 
 def _is_strict(part: bytes) -> bool:
-    """False where the bytes show what strict JSON does not have, or only might."""
+    """False where the bytes show what strict JSON does not have, or only might.
+
+    First one byte of it is looked for: that takes a tenth of the time of a word.
+    """
     return not (
-        b"NaN" in part
-        or b"Infinity" in part
-        or b"\\ud" in part
-        or b"\\uD" in part
+        (_N in part and b"NaN" in part)
+        or (_I in part and b"Infinity" in part)
+        or (_BACKSLASH in part and (b"\\ud" in part or b"\\uD" in part))
         or not (part.isascii() or _is_utf8(part))
         or part[:1] != b"{"  # a byte order mark, or UTF-16 ...
         or part[1:2] == b"\0"  # ... which may have none, and is ASCII to look at
@@ -172,10 +181,6 @@ def _is_utf8(part: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _parent_of(part: bytes) -> Header | None:
-    return (_small_parent if len(part) <= _SMALL_BYTES else _parsed_parent)(part)
 
 
 def _parsed_parent(part: bytes) -> Header | None:

@@ -145,7 +145,8 @@ class Spool:
         if not self._readers:
             return  # who comes later begins with what comes then
         size = message.bytes + OVERHEAD_BYTES
-        self._entries.append(Entry(self._last, message, reader, size))
+        # 0.15 us less than to call the class, which is a function around this one.
+        self._entries.append(tuple.__new__(Entry, (self._last, message, reader, size, 1)))
         self._bytes += size
         if self._bytes > self._limit:
             self._make_room()

@@ -39,7 +39,14 @@ def _parsed(data: bytes | str) -> Json:
     """As `json.loads`, which first looks for one of six encodings: mostly it is the usual one."""
     if isinstance(data, bytes) and data[:1] == b"{" and data[1:2] != b"\0":
         data = data.decode("utf-8", "surrogatepass")
-    value: Json = _DECODER.decode(data) if isinstance(data, str) else json.loads(data)
+    if not isinstance(data, str):
+        return json.loads(data)  # type: ignore[no-any-return]
+    value: Json
+    if data[:1] == "{":  # half the time of `decode`, which looks for white space twice
+        value, end = _DECODER.raw_decode(data)
+        if end == len(data):
+            return value
+    value = _DECODER.decode(data)
     return value
 
 
@@ -72,12 +79,18 @@ def clean_text(text: str) -> str:
 
 
 def _may_be_deep(data: bytes | str) -> bool:
-    """Most texts have not enough brackets for it."""
+    """Most texts have not enough brackets for it. They are looked for one by one: to count them all
+    takes a third as long as to parse."""
     if len(data) < 2 * MAX_DEPTH:
         return False
-    if isinstance(data, bytes):
-        return data.count(b"[") + data.count(b"{") > MAX_DEPTH
-    return data.count("[") + data.count("{") > MAX_DEPTH
+    find = data.find
+    left = MAX_DEPTH
+    for bracket in (b"[", b"{") if isinstance(data, bytes) else ("[", "{"):
+        at = find(bracket)  # type: ignore[arg-type]
+        while at >= 0 and left >= 0:
+            left -= 1
+            at = find(bracket, at + 1)  # type: ignore[arg-type]
+    return left < 0
 
 
 def _is_deep(value: Json) -> bool:

@@ -71,21 +71,21 @@ def from_v1(frame: bytes) -> RawMessage:
     return _read(channel, (header, parent, metadata, content), tuple(buffers))
 
 
-def to_v1(message: RawMessage) -> list[bytes]:
-    """In pieces that belong together: whoever sends joins many messages at once."""
+def to_v1(message: RawMessage) -> tuple[Sequence[bytes], int]:
+    """In pieces that belong together, and their size: whoever sends joins many messages at once."""
     header, parent, metadata, content = parts = message.parts
     channel, start = _V1_STARTS[message.channel]
     if message.buffers:
         sizes = (*map(len, parts), *map(len, message.buffers))
         start += 8 * len(message.buffers)
         offsets = [start - len(channel), *accumulate(sizes, initial=start)]
-        return [_table(_V1_NUMBER, offsets), channel, *parts, *message.buffers]
+        return [_table(_V1_NUMBER, offsets), channel, *parts, *message.buffers], offsets[-1]
     at_parent = start + len(header)
     at_metadata = at_parent + len(parent)
     at_content = at_metadata + len(metadata)
     end = at_content + len(content)
     table = _V1_PLAIN.pack(6, start - len(channel), start, at_parent, at_metadata, at_content, end)
-    return [table, channel, header, parent, metadata, content]
+    return (table, channel, header, parent, metadata, content), end
 
 
 def _offsets(frame: bytes, number: struct.Struct, *, least: int) -> list[int]:

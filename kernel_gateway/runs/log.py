@@ -88,7 +88,10 @@ class _Line:
 
     def takes(self, text: str) -> bool:
         """Count it, if it is clear without a close look that no line becomes too long."""
-        if self.whole or self.held or not (self._fits(len(text)) or self._fits(_longest(text))):
+        if self.whole or self.held:
+            return False
+        room = (self.safe - self._size) // 4  # characters, whatever they are
+        if len(text) > room and _has_longer(text, room):
             return False
         start = text.rfind("\n") + 1
         if start:
@@ -96,10 +99,6 @@ class _Line:
         if start < len(text):
             self.told += text[start:].encode()
         return True
-
-    def _fits(self, chars: int) -> bool:
-        """A line that goes on with so many characters, whatever they are."""
-        return self._size + 4 * chars <= self.safe
 
     @property
     def _size(self) -> int:
@@ -514,9 +513,14 @@ def cut_notice(limit_bytes: int) -> str:
     return CUT_NOTICE.format(size)
 
 
-def _longest(text: str) -> int:
-    """Characters of the longest line."""
-    return max(map(len, text.split("\n")))
+def _has_longer(text: str, chars: int) -> bool:
+    """Whether a line has more characters. A search for each so many, and not a list of lines."""
+    start = 0
+    while len(text) - start > chars:
+        start = text.rfind("\n", start, start + chars + 1) + 1
+        if not start:
+            return True
+    return False
 
 
 def _lines(text: str) -> list[str]:

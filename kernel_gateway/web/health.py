@@ -7,21 +7,34 @@ nothing new can be taken. Both tell the same.
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
+from kernel_gateway.process_limits import descriptors
 from kernel_gateway.web import render
 from kernel_gateway.web.handler import Handler
 
+if TYPE_CHECKING:
+    from kernel_gateway.messaging.strict_json import Json
+    from kernel_gateway.service import Readiness
 
-class Healthz(Handler):
+
+class _Probe(Handler):
+    def tell(self, readiness: Readiness, status: int = HTTPStatus.OK) -> None:
+        now = descriptors()
+        taken: Json = {"limit": now.limit, "used": now.used}
+        self.answer({**render.readiness_json(readiness), "descriptors": taken}, status)
+
+
+class Healthz(_Probe):
     async def on_get(self) -> None:
-        self.answer(render.readiness_json(self.service.readiness()))
+        self.tell(self.service.readiness())
 
 
-class Readyz(Handler):
+class Readyz(_Probe):
     async def on_get(self) -> None:
         readiness = self.service.readiness()
         status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
-        self.answer(render.readiness_json(readiness), status)
+        self.tell(readiness, status)
 
 
 class Limits(Handler):

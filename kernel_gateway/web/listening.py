@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_ADDRESS = {"", "*"}
-BACKLOG = 128
+BACKLOG = 1024  # many clients come back at once; Linux cuts it to net.core.somaxconn
 PROBE_S = 1.0  # for whoever may listen on the path already
 _TAKEN = {errno.EADDRINUSE, errno.EACCES}
 

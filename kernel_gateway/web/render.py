@@ -350,6 +350,7 @@ def readiness_json(readiness: Readiness) -> dict[str, Json]:
         "status": status,
         "ready": readiness.ready,
         "kernels": readiness.kernels,
+        "warm": readiness.warm,
         "runs": readiness.runs,
         **_without_null({"message": readiness.store_fault}),
     }

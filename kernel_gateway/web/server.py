@@ -14,7 +14,8 @@ from urllib.parse import quote
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream, SSLIOStream
 
-from kernel_gateway.web.listening import BACKLOG, SocketFile, on_port, tls_context
+from kernel_gateway.process_limits import descriptors
+from kernel_gateway.web.listening import SocketFile, on_port, tls_context
 
 if TYPE_CHECKING:
     import socket
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 #: By which address a person on this machine reaches what listens on every one.
 _LOCALLY = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 REST_S = 1.0  # of a listener that has no descriptors left
+AT_ONCE = 32  # connections of a burst; then everybody else has a turn
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -88,7 +90,8 @@ class _Listener:
     """Accepts connections, and takes a rest while there are no descriptors for more.
 
     Tornado's own would try again at once, with a traceback in the log each time: no turn of the
-    loop would be left for what could close some.
+    loop would be left for what could close some. It would also take the last one, which the store
+    may need.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class _Listener:
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._rest: asyncio.TimerHandle | None = None
+        self._rests = 0
         self._begin()
 
     def stop(self) -> None:
@@ -114,7 +118,10 @@ class _Listener:
         self._loop.add_reader(self._sock, self._accept)
 
     def _accept(self) -> None:
-        for _ in range(BACKLOG):
+        for _ in range(AT_ONCE):
+            if (now := descriptors()).are_out:
+                self._pause(str(now))
+                return
             try:
                 connection, address = self._sock.accept()
             except BlockingIOError:
@@ -124,7 +131,7 @@ class _Listener:
             except OSError as fault:
                 if fault.errno not in _EXHAUSTED:
                     raise
-                self._pause(fault)
+                self._pause(f"{fault.strerror}; {now}")
                 return
             stream = self._stream(connection)
             if stream is not None:
@@ -144,8 +151,10 @@ class _Listener:
             return None
         return SSLIOStream(secured)
 
-    def _pause(self, fault: OSError) -> None:
-        log.warning("no connection is taken for %g s: %s", REST_S, fault.strerror)
+    def _pause(self, why: str) -> None:
+        self._rests += 1
+        if self._rests & (self._rests - 1) == 0:  # 1, 2, 4, 8: it may last for days
+            log.warning("no connection is taken for %g s: %s", REST_S, why)
         self._loop.remove_reader(self._sock)
         self._rest = self._loop.call_later(REST_S, self._begin)
 

@@ -238,7 +238,7 @@ def test_600_idle_connections_and_heads_stop_nobody(tmp_path: Path) -> None:
         stack.close()
         code, said = gateway.stop()
     assert 0 == code
-    assert len(said.splitlines()) <= 1
+    assert len(said.splitlines()) <= 2  # how much room there is, and that it ends
 
 
 def test_each_owner_has_a_token_and_no_token_is_shown(tmp_path: Path) -> None:

@@ -25,11 +25,15 @@ class MakeBench(Protocol):
 
 @pytest.fixture
 async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
-    """A bench with these `KernelSettings`; the kernelspecs of `write_spec` are found by it."""
+    """A bench with these `KernelSettings`; the kernelspecs of `write_spec` are found by it.
+
+    Without a fork server: for one kernel that is more work than a start.
+    """
     benches: list[Bench] = []
 
     def make(**settings: Any) -> Bench:
         folders = (tmp_path / "specs",)
+        settings = {"fork_server": False, **settings}
         launcher = LocalLauncher(KernelSettings(spec_folders=folders, **settings))
         benches.append(Bench(launcher, Python()))
         return benches[-1]

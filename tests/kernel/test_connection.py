@@ -47,10 +47,11 @@ class Peer:
         self.asked: list[RawMessage] = []
         self.signer = Signer(KEY)
         self._identity = b""
+        self._is_heard = False  # whether somebody would get what is published
         self._news = asyncio.Event()
         self._bound = [
             self._bind(context, zmq.ROUTER, "shell", self._on_shell),
-            self._bind(context, zmq.XPUB, "iopub", lambda _: None),
+            self._bind(context, zmq.XPUB, "iopub", self._on_subscriber),
             self._bind(context, zmq.ROUTER, "hb", self._on_heart),
         ]
         self.has_heart = True
@@ -74,7 +75,7 @@ class Peer:
 
     async def asked_for(self, number: int) -> RawMessage:
         async with asyncio.timeout(10):
-            while len(self.asked) < number:
+            while len(self.asked) < number or not self._is_heard:
                 self._news.clear()
                 await self._news.wait()
         return self.asked[number - 1]
@@ -93,6 +94,10 @@ class Peer:
     def _on_shell(self, frames: Frames) -> None:
         self._identity = frames[0]
         self.asked.append(from_frames(frames, Channel.SHELL, self.signer))
+        self._news.set()
+
+    def _on_subscriber(self, frames: Frames) -> None:
+        self._is_heard = True
         self._news.set()
 
     def _on_heart(self, frames: Frames) -> None:
@@ -185,10 +190,32 @@ async def test_junk_and_forged_frames_are_counted_and_change_nothing(
         peer.publish_frames(_signed(peer, b'{"msg_type": "x"}', b"[1]", b"{}", b"{}"))
         peer.publish("stream", {"name": "stdout", "text": "good"}, None)
         await recorder.until(lambda: recorder.messages)
-        assert connection.dropped == 8
+        assert connection.dropped == 7  # what has no delimiter is one with what it stands before
         assert [message.content for message in recorder.messages] == [
             {"name": "stdout", "text": "good"}
         ]
+
+
+async def test_of_messages_that_are_too_short_none_takes_the_next_along(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    recorder = Recorder()
+    async with connection_to(peer, context, recorder) as connection:
+        peer.answer_info((await peer.asked_for(1)).header, over_iopub=True)
+        await recorder.ready()
+        whole = to_frames(_message(Channel.IOPUB, "status", {}, None), peer.signer)
+        for length in range(1, len(whole)):
+            for times in (1, 2, 5):
+                for _ in range(times):
+                    peer.publish_frames(whole[:length])
+                peer.publish("stream", {"name": "stdout", "text": f"{length} {times}"}, None)
+        peer.publish_frames(whole[:1] * 10_000)
+        peer.publish_frames(whole[:2])
+        peer.publish("stream", {"name": "stdout", "text": "last"}, None)
+        await recorder.until(lambda: len(recorder.messages) == 3 * (len(whole) - 1) + 1)
+        told = [message.content["text"] for message in recorder.messages]
+        assert [f"{a} {b}" for a in range(1, len(whole)) for b in (1, 2, 5)] == told[:-1]
+        assert connection.dropped > 0
 
 
 async def test_a_content_that_is_none_is_passed_on_undecoded(

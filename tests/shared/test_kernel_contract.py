@@ -14,7 +14,7 @@ from kernel_gateway.errors import KernelSpecNotFound
 from kernel_gateway.kernels.fake import FakeLauncher
 from kernel_gateway.kernels.kernel import Generation, KernelExit
 from kernel_gateway.kernels.local import LocalLauncher
-from kernel_gateway.kernels.pool import WarmLauncher
+from kernel_gateway.kernels.pool.launcher import WarmLauncher
 from kernel_gateway.messaging.facts import (
     SUBSHELLS,
     Busy,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
-from kernel_gateway.errors import GatewayError, MalformedMessage
+from kernel_gateway.errors import GatewayError, MalformedMessage, TooManyClients
 from kernel_gateway.messaging.websocket import (
     V1_PROTOCOL,
     from_legacy,
@@ -28,6 +28,7 @@ from kernel_gateway.messaging.websocket import (
     to_legacy,
     to_v1,
 )
+from kernel_gateway.process_limits import descriptors
 from kernel_gateway.service import Parting
 from kernel_gateway.web.auth import TOKEN_PROTOCOL, check_upgrade
 from kernel_gateway.web.handler import JupyterHandler
@@ -76,6 +77,7 @@ class Channels(JupyterHandler, WebSocketHandler):
     async def on_get(self, kernel_id: str) -> None:
         self._kernel = await self.service.kernel(self.owner, kernel_id)
         check_upgrade(self.request)
+        self._check_descriptors()
         self.door.origins.check(self.request)
         self._session_id = self.get_query_argument("session_id", "") or None
         self._is_lab = self._reads_for_lab(self._kernel)
@@ -85,6 +87,12 @@ class Channels(JupyterHandler, WebSocketHandler):
                 await self._linger()
         finally:
             self._end()
+
+    def _check_descriptors(self) -> None:
+        """While it can be told in an answer. What is refused keeps no descriptor either."""
+        if (now := descriptors()).are_short:
+            self._connection._disconnect_on_finish = True  # Tornado asks clients alone
+            raise TooManyClients(f"The gateway has {now}, and some are kept back: come back later.")
 
     def _reads_for_lab(self, kernel: KernelInfoView) -> bool:
         """JupyterLab is at the other end, behind a jupyter_server."""
@@ -237,8 +245,8 @@ class Channels(JupyterHandler, WebSocketHandler):
 
     def _frame(self, message: RawMessage, pieces: list[bytes]) -> None:
         if self._is_v1:
-            parts = to_v1(message)
-            pieces.append(_header(_BINARY, sum(map(len, parts))))
+            parts, size = to_v1(message)
+            pieces.append(_header(_BINARY, size))
             pieces += parts
         else:
             data, is_text = to_legacy(message)

@@ -509,7 +509,12 @@ _READINESS = closed(
     status={"type": "string", "enum": ["ok", "draining", "store_unavailable"]},
     ready=_YES_NO,
     kernels=_COUNT,
+    warm=_told("Kernels that are nobody's yet, for whoever comes next.", _COUNT),
     runs=_told("That have not ended.", _COUNT),
+    descriptors=_told(
+        "Of the gateway's process; when they are short no kernel and no WebSocket is added.",
+        closed(limit=_COUNT, used=_COUNT),
+    ),
 )
 
 # -- errors -------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.runs import records
 from kernel_gateway.runs.outputs import Outputs
 from kernel_gateway.runs.records import Seq
-from kernel_gateway.runs.state import RunState
 from kernel_gateway.web import render, schemas
 from kernel_gateway.web.handler import Handler, close_iterator
 
@@ -78,13 +77,7 @@ class RunHandler(Handler):
 
     async def ended(self, info: RunInfo, wait_s: float) -> RunInfo:
         """As it stands when it is over, or so many seconds later."""
-        until = _now() + wait_s
-        after = Seq(info.log_next - 1)
-        finished = info.view.state is RunState.FINISHED
-        while not finished and (left := until - _now()) > 0:
-            page = await self.page(info, after, wait_s=left, limit=PAGE)
-            after, finished = page.next, page.finished
-        return await self.service.run(self.owner, info.uid)
+        return await self.held(self.service.run(self.owner, info.uid, wait_s=wait_s))
 
     # -- its models ------------------------------------------------------------------------------
 
@@ -168,7 +161,3 @@ def _size(body: records.Body) -> int:
     if isinstance(body, records.ErrorRaised):
         return sum(map(len, body.traceback))
     return 0
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

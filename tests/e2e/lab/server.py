@@ -16,11 +16,14 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tornado.httpclient import HTTPRequest
 
 from tests.e2e.lab.browser import BIN, LIMIT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 TOKEN = "a-token-of-the-browser"
 LINE = Path(__file__).with_name("line.py")
@@ -74,11 +77,12 @@ class Line:
         return self._process.stdout.readline().strip()
 
 
-class LabServer:
-    """`jupyter lab --gateway-url=...`: listening when it is made."""
+class Lab:
+    """JupyterLab's server, with kernels of its own: listening when it is entered."""
 
-    def __init__(self, folder: Path, line: Line, gateway_token: str, *options: str) -> None:
-        self.line = line
+    def __init__(
+        self, folder: Path, program: Sequence[str | Path], *options: str, env: Mapping[str, str]
+    ) -> None:
         self.folder = folder / "notebooks"
         self.folder.mkdir()
         config = folder / "config"
@@ -94,8 +98,7 @@ class LabServer:
         self._over = False
         self._process = subprocess.Popen(
             [
-                BIN / "jupyter-lab",
-                f"--gateway-url=http://127.0.0.1:{line.port}",
+                *program,
                 f"--port={port}",
                 "--ServerApp.port_retries=0",
                 f"--ServerApp.root_dir={self.folder}",
@@ -104,7 +107,7 @@ class LabServer:
                 *options,
             ],
             cwd=folder,
-            env=_environment(folder, gateway_token),
+            env={**_environment(folder), **env},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -178,6 +181,16 @@ class LabServer:
             self._told.notify_all()
 
 
+class LabServer(Lab):
+    """`jupyter lab --gateway-url=...`."""
+
+    def __init__(self, folder: Path, line: Line, gateway_token: str, *options: str) -> None:
+        self.line = line
+        gateway = f"--gateway-url=http://127.0.0.1:{line.port}"
+        env = {"JUPYTER_GATEWAY_AUTH_TOKEN": gateway_token}
+        super().__init__(folder, [BIN / "jupyter-lab"], gateway, *options, env=env)
+
+
 def call(url: str, token: str, verb: str, path: str, body: Any = None) -> Any:
     """What a server answers, as JSON."""
     request = urllib.request.Request(
@@ -194,7 +207,7 @@ def call(url: str, token: str, verb: str, path: str, body: Any = None) -> Any:
             raise AssertionError(f"{verb} {path}: {refused.code} {refused.read()!r}") from None
 
 
-def _environment(folder: Path, gateway_token: str) -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
     """Nothing of the person who runs the tests."""
     return {
         "HOME": str(folder),
@@ -203,7 +216,6 @@ def _environment(folder: Path, gateway_token: str) -> dict[str, str]:
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "JUPYTER_TOKEN": TOKEN,
-        "JUPYTER_GATEWAY_AUTH_TOKEN": gateway_token,
     }
 
 

@@ -120,11 +120,10 @@ class Server:
     # -- what Linux knows of it
 
     def children(self) -> set[int]:
-        found: set[int] = set()
-        for task in Path("/proc").glob(f"{self.pid}/task/*/children"):
-            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
-                found.update(map(int, task.read_text().split()))
-        return found
+        """Also those of its fork servers: these have started its kernels."""
+        children = _children(self.pid)
+        forked = [one for child in children if _is_fork_server(child) for one in _children(child)]
+        return children | {one for one in forked if not _is_zombie(one)}
 
     def descriptors(self) -> list[str]:
         """What each is; without the connections of clients, which come and go by themselves."""
@@ -180,6 +179,27 @@ def serving(data_dir: Path, *options: str) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.kill()
+
+
+def _children(pid: int) -> set[int]:
+    found: set[int] = set()
+    for task in Path("/proc").glob(f"{pid}/task/*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found.update(map(int, task.read_text().split()))
+    return found
+
+
+def _is_fork_server(pid: int) -> bool:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return b"kernel_gateway.fork_server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def _is_zombie(pid: int) -> bool:
+    """Dead; its fork server may not have heard yet that nobody asks for its number any more."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
 
 
 class Watched:

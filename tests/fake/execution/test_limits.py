@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kernel_gateway.errors import KernelNotFound, TooManyKernels
+from kernel_gateway.process_limits import KERNEL_DESCRIPTORS
 from kernel_gateway.service import (
     KernelRequest,
     NotebookSessionRequest,
@@ -16,6 +17,7 @@ from kernel_gateway.service import (
     SessionRequest,
 )
 from tests.fake.execution.conftest import ME, Bench
+from tests.shared.limits import descriptors_left
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,6 +98,28 @@ async def test_a_kernelspec_may_be_forbidden(bench: Bench) -> None:
     with pytest.raises(TooManyKernels):
         await kernel(bench)
     await kernel(bench, name=COMMANDS)
+
+
+async def test_without_descriptors_for_another_kernel_none_is_made(bench: Bench) -> None:
+    with descriptors_left(KERNEL_DESCRIPTORS - 1) as limit:
+        for make in DOORS:
+            with pytest.raises(TooManyKernels, match=rf"of {limit} descriptors \(ulimit -n\)"):
+                await make(bench)
+    assert [] == bench.launcher.kernels
+    await kernel(bench)
+
+
+async def test_kernels_that_are_starting_have_their_descriptors_kept_for_them(
+    bench: Bench, gate: asyncio.Event
+) -> None:
+    gate.clear()
+    with descriptors_left(2 * KERNEL_DESCRIPTORS):
+        await kernel(bench)
+        first = await session(bench, YOU)
+        with pytest.raises(TooManyKernels):
+            await kernel(bench)
+        await bench.service.delete_kernel(YOU, first)
+        await kernel(bench)
 
 
 @pytest.mark.parametrize("limits", [{"max_kernels_per_owner": 3}], indirect=True)

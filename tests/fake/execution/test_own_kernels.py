@@ -25,6 +25,7 @@ from kernel_gateway.errors import (
     TooManyRuns,
 )
 from kernel_gateway.execution.local import START_MARGIN_S, STORE_LIMIT_S, LocalService
+from kernel_gateway.execution.sessions import LOOK_AGAIN_S
 from kernel_gateway.execution.slots import Turns
 from kernel_gateway.kernels.fake import FakeBehaviour
 from kernel_gateway.kernels.kernel import KernelExit
@@ -42,6 +43,7 @@ from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
 from tests.fake.execution.conftest import ME, Bench
 from tests.fake.execution.test_trouble import locked
+from tests.shared.limits import descriptors_left
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -359,6 +361,15 @@ async def test_a_run_waits_for_room_where_kernels_are_limited(bench: Bench) -> N
         await bench.a_kernel()
     await bench.service.delete_kernel(ME, kernel)
     assert ("ok", "done") == ending(await bench.over("two"))
+
+
+async def test_a_run_waits_for_descriptors_though_no_kernel_ends(bench: Bench) -> None:
+    with descriptors_left(0):
+        assert 0 == (await bench.submit("print b", run_id="r")).queue_position
+        bench.clock.advance(LOOK_AGAIN_S)
+        assert [] == bench.launcher.kernels
+    bench.clock.advance(LOOK_AGAIN_S)
+    assert ("ok", "done") == ending(await bench.over("r"))
 
 
 @pytest.mark.parametrize("more", [{"own_kernels": 8, "max_kernels_per_owner": 1}], indirect=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from kernel_gateway.execution.live import TEXT_PATIENCE_S
 from kernel_gateway.runs import records
+from kernel_gateway.runs.state import RunState
 from kernel_gateway.service import RunUid
 from tests.fake.execution.conftest import HANG_LIMIT_S, ME, text
 
@@ -57,3 +59,47 @@ async def test_who_asks_again_and_again_is_told_a_result_before_the_end(bench: B
 async def test_who_follows_is_told_a_result_at_once(bench: Bench) -> None:
     await a_result_that_is_not_the_end(bench)
     await bench.until_told("r", "'text/plain': '2'")
+
+
+async def texts(bench: Bench, store: Store, run_id: str) -> str:
+    """That are stored, once a commit has been through that was asked for later."""
+    await bench.run(await bench.a_kernel(), "print other")
+    (live,) = [one for one in bench.service._live.values() if one.identity.run_id == run_id]
+    stored = await store.last_records(live.identity.uid, limit=100)
+    return "".join(one.body.text for one in stored if isinstance(one.body, records.LogText))
+
+
+async def test_a_text_that_nobody_reads_is_stored_a_moment_later(
+    bench: Bench, store: Store
+) -> None:
+    await bench.started(await bench.a_kernel(), "print early\nsleep", "r")
+    (live,) = bench.service._live.values()
+    await bench.until(lambda: live.log.pending >= 3)  # it runs, its step runs, and the text
+    assert "" == await texts(bench, store, "r")
+    bench.clock.advance(TEXT_PATIENCE_S)
+    assert "early\n" == await texts(bench, store, "r")
+
+
+async def test_who_waits_for_the_end_alone_is_told_of_it_and_hurries_nothing(
+    bench: Bench, store: Store
+) -> None:
+    kernel = await bench.a_kernel()
+    process = bench.kernel
+    await bench.started(kernel, "print early\nsleep", "r")
+    (live,) = bench.service._live.values()
+    await bench.until(lambda: live.log.pending >= 3)
+    waiting = asyncio.create_task(bench.service.run(ME, "r", wait_s=60.0))
+    await bench.until(lambda: live.readers)
+    assert "" == await texts(bench, store, "r")
+    process.release()
+    assert RunState.FINISHED == (await waiting).view.state
+    assert 0 == live.readers
+
+
+async def test_who_waits_too_shortly_for_the_end_is_told_how_it_stands(bench: Bench) -> None:
+    await bench.started(await bench.a_kernel(), "sleep", "r")
+    (live,) = bench.service._live.values()
+    waiting = asyncio.create_task(bench.service.run(ME, "r", wait_s=60.0))
+    await bench.until(lambda: live.readers)
+    bench.clock.advance(60.0)
+    assert RunState.RUNNING == (await waiting).view.state

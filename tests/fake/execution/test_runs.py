@@ -493,7 +493,7 @@ async def test_the_gateway_says_whether_it_takes_something_new(
     bench: Bench, store: Store, tmp_path: Path
 ) -> None:
     ready = bench.service.readiness()
-    assert Readiness(draining=False, store_fault=None, kernels=0, runs=0) == ready
+    assert Readiness(draining=False, store_fault=None, kernels=0, warm=0, runs=0) == ready
     kernel = await bench.a_kernel()
     await bench.started(kernel, "sleep", "r")
     with locked(tmp_path):

@@ -92,7 +92,7 @@ class Socket:
 
     async def send(self, message: RawMessage) -> None:
         if self.is_v1:
-            await self.connection.write_message(b"".join(to_v1(message)), binary=True)
+            await self.connection.write_message(b"".join(to_v1(message)[0]), binary=True)
             return
         data, is_text = to_legacy(message)
         await self.connection.write_message(data, binary=not is_text)

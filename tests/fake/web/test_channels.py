@@ -40,6 +40,7 @@ from tests.fake.web.sockets import (
     request_of,
     socket,
 )
+from tests.shared.limits import descriptors_left
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -118,6 +119,21 @@ async def refusal(gateway: Gateway, path: str, **more: Any) -> tuple[int, Any]:
 async def test_an_unknown_kernel_is_not_found_before_the_upgrade(gateway: Gateway) -> None:
     code, body = await refusal(gateway, path_of("none"))
     assert (404, "kernel_not_found") == (code, body["error"]["code"])
+
+
+async def test_without_descriptors_no_connection_stays_and_calls_are_answered(
+    gateway: Gateway, kernel: str
+) -> None:
+    # The connection itself takes one, and so does the client's end of it.
+    with descriptors_left(1) as limit:
+        code, body = await refusal(gateway, path_of(kernel))
+        assert (429, "too_many_clients") == (code, body["error"]["code"])
+        assert f"of {limit} descriptors" in body["error"]["message"]
+        taken = (await gateway.get("/healthz")).json["descriptors"]
+        assert limit == taken["limit"]
+        assert 429 == (await gateway.post("/api/kernels", {})).status
+    async with socket(gateway, kernel) as opened:
+        await opened.hears("idle")
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
@@ -377,8 +393,8 @@ BAD_V1_FRAMES: dict[str, str | bytes] = {
     "empty": b"",
     "too short": b"x",
     "offsets that fall": struct.pack("<7Q", 6, 56, 60, 58, 62, 64, 66) + bytes(10),
-    "an end beyond the end": b"".join(to_v1(cell_of("print a")))[:-1],
-    "an unknown channel": b"".join(to_v1(cell_of("x"))).replace(b"shell", b"shelf"),
+    "an end beyond the end": b"".join(to_v1(cell_of("print a"))[0])[:-1],
+    "an unknown channel": b"".join(to_v1(cell_of("x"))[0]).replace(b"shell", b"shelf"),
     "a text": "a text",
 }
 

@@ -14,13 +14,16 @@ from tests.fake.web.gateway import TOKEN, Gateway, running_gateway
 if TYPE_CHECKING:
     from pathlib import Path
 
-READY = {"status": "ok", "ready": True, "kernels": 0, "runs": 0}
+READY = {"status": "ok", "ready": True, "kernels": 0, "warm": 0, "runs": 0}
 
 
 async def test_a_gateway_that_serves_is_ready(gateway: Gateway) -> None:
     for path in ("/healthz", "/readyz"):
         answer = await gateway.get(path)
-        assert (200, READY) == (answer.status, answer.json)
+        told = answer.json
+        taken = told.pop("descriptors")
+        assert (200, READY) == (answer.status, told)
+        assert 0 < taken["used"] < taken["limit"]
     await gateway.new_kernel()
     await gateway.run("sleep", wait=0)
     told = (await gateway.get("/readyz")).json
@@ -36,7 +39,7 @@ async def test_a_gateway_that_takes_nothing_new_lives_and_is_not_ready(
     gateway: Gateway, draining: bool, fault: str | None, status: str
 ) -> None:
     def readiness() -> Readiness:
-        return Readiness(draining=draining, store_fault=fault, kernels=0, runs=0)
+        return Readiness(draining=draining, store_fault=fault, kernels=0, warm=0, runs=0)
 
     gateway.service.readiness = readiness  # type: ignore[method-assign]
     alive, ready = await gateway.get("/healthz"), await gateway.get("/readyz")

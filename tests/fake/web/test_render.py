@@ -202,8 +202,8 @@ def test_what_a_run_was_given_and_has_left_is_told() -> None:
 def test_the_gateway_tells_whether_it_is_ready(
     draining: bool, fault: str | None, told: dict[str, Any]
 ) -> None:
-    readiness = Readiness(draining=draining, store_fault=fault, kernels=1, runs=2)
-    assert {**told, "kernels": 1, "runs": 2} == render.readiness_json(readiness)
+    readiness = Readiness(draining=draining, store_fault=fault, kernels=1, warm=3, runs=2)
+    assert {**told, "kernels": 1, "warm": 3, "runs": 2} == render.readiness_json(readiness)
 
 
 def test_an_answer_is_backend_ais_object() -> None:

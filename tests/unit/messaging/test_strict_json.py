@@ -104,3 +104,9 @@ def test_an_object_is_an_object() -> None:
     for data in (b"[]", b"null", b"1", b'"{}"'):
         with pytest.raises(MalformedMessage, match="object"):
             decode_object(data)
+
+
+def test_white_space_may_follow_and_nothing_else() -> None:
+    assert {"a": 1} == decode(b'{"a": 1} \n')
+    with pytest.raises(MalformedMessage):
+        decode(b'{"a": 1} 2')

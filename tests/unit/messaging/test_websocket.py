@@ -91,7 +91,10 @@ def write_legacy(parts: list[bytes]) -> bytes:
 
 
 def v1_of(message: Message) -> bytes:
-    return b"".join(to_v1(RawMessage.of(message)))
+    pieces, size = to_v1(RawMessage.of(message))
+    frame = b"".join(pieces)
+    assert size == len(frame)
+    return frame
 
 
 def legacy_of(message: Message) -> str | bytes:
@@ -163,7 +166,7 @@ def test_the_parts_of_a_zeromq_message_are_relayed_as_they_are(message: Message)
     parts = parts_of(message)  # spaced and escaped as we would not do it
     frames = [b"<IDS|MSG>", signer.sign(parts), *parts, *message.buffers]
     relayed = from_frames(frames, message.channel, signer)
-    frame = b"".join(to_v1(relayed))
+    frame = b"".join(to_v1(relayed)[0])
     assert (message.channel, [*parts, *message.buffers]) == read_v1(frame)
     assert frames == to_frames(from_v1(frame), signer)
     legacy, is_text = to_legacy(relayed)

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from kernel_gateway.errors import BadSignature, KernelFault, MalformedMessage
 from kernel_gateway.messaging.message import Channel, Header, Message, MsgId
 from kernel_gateway.messaging.raw import RawMessage
-from kernel_gateway.messaging.wire import DELIMITER, Signer, from_frames, to_frames
+from kernel_gateway.messaging.wire import (
+    DELIMITER,
+    Signer,
+    behind_short,
+    from_frames,
+    to_frames,
+)
 from tests.unit.messaging.strategies import MESSAGES
 
 SIGNER = Signer(b"key")
@@ -30,9 +36,10 @@ def test_a_message_comes_back(message: Message, identities: list[bytes]) -> None
     assert message == from_frames(frames, message.channel, SIGNER).decoded()
 
 
-def test_the_signature_is_the_protocols() -> None:
-    expected = hmac.new(b"key", b"{}" * 4, "sha256").hexdigest().encode()
-    assert expected == SIGNER.sign([b"{}"] * 4)
+@pytest.mark.parametrize("content", [b"{}", b"{" + b" " * 2**17 + b"}"])
+def test_the_signature_is_the_protocols(content: bytes) -> None:
+    expected = hmac.new(b"key", b"{}" * 3 + content, "sha256").hexdigest().encode()
+    assert expected == SIGNER.sign([b"{}", b"{}", b"{}", content])
 
 
 def test_a_kernel_without_a_key_is_refused() -> None:
@@ -70,6 +77,21 @@ def test_the_parent_may_have_any_size(size: int) -> None:
 def test_a_truncated_message_is_malformed(count: int) -> None:
     with pytest.raises(MalformedMessage):
         from_frames(to_frames(RawMessage.of(MESSAGE), SIGNER)[:count], Channel.SHELL, SIGNER)
+
+
+@given(short=st.integers(1, 5), identities=st.lists(st.just(b"topic"), max_size=1))
+def test_behind_one_that_is_too_short_the_next_is_found(
+    short: int, identities: list[bytes]
+) -> None:
+    whole = to_frames(RawMessage.of(MESSAGE), SIGNER)
+    assert whole == behind_short([*identities, *whole[:short], *identities, *whole])
+
+
+@pytest.mark.parametrize(
+    "frames", [[], [b"topic"], [DELIMITER], [DELIMITER, *[b""] * 6, DELIMITER]]
+)
+def test_what_cannot_have_the_next_along_has_nothing_behind_it(frames: list[bytes]) -> None:
+    assert [] == behind_short(frames)
 
 
 @given(st.lists(st.binary(max_size=9) | st.just(DELIMITER), max_size=8))

@@ -70,7 +70,7 @@ def bundle_of(pieces: Sequence[RawMessage]) -> dict[str, Json]:
 def check_size(pieces: Sequence[RawMessage], limit: int = LIMIT) -> None:
     for piece in pieces:
         assert len(to_legacy(piece)[0]) <= limit
-        assert sum(map(len, to_v1(piece))) <= limit
+        assert to_v1(piece)[1] <= limit
 
 
 def text_of(pieces: Sequence[RawMessage]) -> str:

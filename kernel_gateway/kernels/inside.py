@@ -1,0 +1,164 @@
+"""What is done inside each ipykernel before anything else: this file's text is run there, once.
+
+Knows ipykernel from within, and that it may be of another version: what is not as it is known here
+stays as it is. Must not import anything of ours, nor what a kernel has not imported itself, and
+must not show: no name, no count, no line of history. It runs beside users' code, and in their
+Python, which may be older than ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import operator
+import os
+import signal
+import sys
+import termios
+from typing import Any
+
+IMPLEMENTATION = "ipython"  # as its kernel_info_reply calls itself
+#: What `tell_quiet` answers to: an expression for a silent request.
+IS_QUIET = "get_ipython().kernel._kernel_gateway_is_quiet()"
+
+
+def keep_all_output(kernel: Any) -> None:
+    """A kernel's own socket keeps 1,000 messages that we have not taken yet, and drops the next
+    without a word: at 20,000 a second that is one turn of a busy processor. ipykernel, which has no
+    option for it, is told to keep them all; they are bounded by its memory, as is what it prints.
+    """
+    thread = kernel.iopub_thread
+    thread.schedule(lambda: setattr(thread.socket, "sndhwm", 0))
+
+
+def keep_parents(kernel: Any) -> None:
+    """What threads of a cell print is, in ipykernel, of the request that came last, also when that
+    was a silent one, of which nobody wants any output. Such a request is now the
+    parent of what its own thread prints, and of nothing else."""
+    everywhere = kernel.set_parent
+
+    def set_parent(ident: Any, parent: Any, channel: str = "shell") -> Any:
+        if parent["content"].get("silent") is not True:
+            return everywhere(ident, parent, channel)
+        kernel._shell_parent_ident.set(ident)
+        kernel._shell_parent.set(parent)
+        kernel.shell.set_thread_parent(parent)
+        return None
+
+    if hasattr(kernel.shell, "set_thread_parent"):
+        kernel.set_parent = set_parent
+
+
+def wait_for_nothing(kernel: Any) -> None:
+    """ipykernel flushes four times a cell, and each flush waits for two turns of the thread that
+    publishes, also when there is nothing to be published: a quarter of what a cell costs. Now a
+    flush waits when there is something: in the stream, on its way from there to the thread, or
+    with the thread. In this order it is looked for, for in this order it moves on.
+    """
+    publisher = kernel.iopub_thread
+    waiting = publisher._events
+    wake = publisher.io_loop.asyncio_loop.call_soon_threadsafe
+
+    def publish() -> None:
+        for _ in range(len(waiting)):  # what comes meanwhile has a turn of its own
+            try:
+                waiting[0]()
+            finally:
+                waiting.popleft()  # behind it: where none is waiting all is done
+
+    def schedule(event: Any) -> None:
+        """As before, without a ZeroMQ socket a thread to say no more than that there is one."""
+        if publisher.thread.is_alive():
+            waiting.append(event)
+            wake(publish)
+        else:
+            event()
+
+    def lighten(stream: Any) -> None:
+        patient, send = stream.flush, stream._flush
+        sending: list[None] = []
+
+        def flush() -> None:
+            if stream._buffers or sending or waiting or stream.echo is not None:
+                patient()
+
+        def _flush() -> None:
+            sending.append(None)
+            try:
+                send()
+            finally:
+                sending.pop()
+
+        stream.flush, stream._flush = flush, _flush
+
+    streams = [sys.stdout, sys.stderr]
+    if all(getattr(stream, "pub_thread", None) is publisher for stream in streams):
+        publisher.schedule = schedule
+        for stream in streams:
+            lighten(stream)
+
+
+def tell_quiet(kernel: Any) -> None:
+    """A run that is over is listened to for a while, for what it has left behind may still print.
+    Mostly that is nothing, and who asks is told so: no thread, task, timer or reader that was not
+    there before, nobody else who holds what we print to, and nothing on its way out of there. True
+    is certain; false says no more than that nobody knows.
+    """
+    if not hasattr(kernel.shell, "set_thread_parent"):
+        return  # who asks would become the parent of what is printed meanwhile
+    loop = kernel.io_loop.asyncio_loop
+    streams = [sys.stdout, sys.stderr]
+    descriptors = ("1", "2")
+
+    def threads() -> set[str]:
+        return set(os.listdir("/proc/self/task"))
+
+    def held(process: str) -> set[str]:
+        try:
+            return {os.readlink(f"/proc/{process}/fd/{number}") for number in descriptors}
+        except OSError:  # it is gone, or has none, or is another user's
+            return set()
+
+    def is_alone() -> bool:
+        others = [name for name in os.listdir("/proc") if name.isdigit()]
+        mine = held("self")
+        return not any(mine & held(name) for name in others if int(name) != os.getpid())
+
+    def is_carried(stream: Any) -> bool:
+        """Nothing is in the pipe, and then its reader waits for more: it has nothing in hand."""
+        if stream._fid is None:
+            return True
+        size = fcntl.ioctl(stream._fid, termios.FIONREAD, bytes(4))
+        with open(f"/proc/self/task/{stream.watch_fd_thread.native_id}/syscall") as file:
+            call = file.read().split()
+        return not any(size) and len(call) > 1 and stream._fid == int(call[1], 16)
+
+    def loads() -> tuple[int, int, int]:
+        """Of the loop: what it does now, with this request, and later, and what it reads."""
+        later = [handle for handle in loop._scheduled if not handle.cancelled()]
+        return len(asyncio.all_tasks(loop)), len(later), len(loop._selector.get_map())
+
+    own_threads, own_loads = threads(), loads()
+
+    def is_quiet() -> bool:
+        return (
+            threads() <= own_threads
+            and all(map(operator.le, loads(), own_loads))
+            and kernel.eventloop is None
+            and not any(signal.getitimer(which)[0] for which in _TIMERS)
+            and all(map(is_carried, streams))
+            and is_alone()
+        )
+
+    kernel._kernel_gateway_is_quiet = is_quiet
+
+
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+
+def prepare(kernel: Any) -> None:
+    for deed in (keep_all_output, keep_parents, wait_for_nothing, tell_quiet):
+        try:
+            deed(kernel)
+        except Exception:  # of another version: all of this can be done without
+            kernel.log.debug("%s: not with this ipykernel", deed.__name__, exc_info=True)

@@ -1,0 +1,1 @@
+"""Kernels that are started before anybody asks for them. Start reading at `launcher.py`."""

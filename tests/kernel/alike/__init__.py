@@ -1,0 +1,1 @@
+"""A kernel that was forked cannot be told from one that was started cold."""
