@@ -18,8 +18,8 @@ from benchmarks.cells import CODE
 from benchmarks.measure import (
     Contender,
     alternate,
+    cpu_of_all,
     new_child,
-    process_cpu,
     ratio_table,
     surroundings,
 )
@@ -97,11 +97,7 @@ class Rest:
         return took
 
     def cpu(self) -> Mapping[str, float]:
-        return {
-            "client": time.process_time(),
-            "gateway": process_cpu(self._gateway.pid),
-            "kernel": process_cpu(self._pid),
-        }
+        return cpu_of_all(gateway=self._gateway.pid, kernel=self._pid)
 
     def _start(self) -> None:
         made = self._gateway.connection().call("POST", "/api/kernels", {})

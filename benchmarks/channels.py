@@ -19,7 +19,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks.cells import CODE, SHOWN, Cell, execute_request
-from benchmarks.measure import new_child, process_cpu
+from benchmarks.measure import cpu_of_all, new_child
 from benchmarks.peers import TOKEN
 
 if TYPE_CHECKING:
@@ -312,11 +312,7 @@ class SocketKernel(KernelSocket):
         return [self._timed() for _ in range(calls)]
 
     def cpu(self) -> Mapping[str, float]:
-        return {
-            "client": time.process_time(),
-            "gateway": process_cpu(self._server.pid),
-            "kernel": process_cpu(self._pid),
-        }
+        return cpu_of_all(gateway=self._server.pid, kernel=self._pid)
 
     def _timed(self) -> float:
         start = time.perf_counter()

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import sys
+import time
 import traceback
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -221,6 +222,15 @@ def process_cpu(pid: int) -> float:
     """CPU seconds of all threads of a process so far, by the scheduler's own count."""
     files = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+
+
+def cpu_of_all(*, gateway: int, kernel: int) -> dict[str, float]:
+    """Of these processes, and of the client, which is this one."""
+    return {
+        "client": time.process_time(),
+        "gateway": process_cpu(gateway),
+        "kernel": process_cpu(kernel),
+    }
 
 
 def pss_bytes(pid: int) -> int:

@@ -24,7 +24,7 @@ from jupyter_client.connect import write_connection_file
 
 from benchmarks.cells import CODE, SHOWN, Cell, execute_request
 from benchmarks.guard import end
-from benchmarks.measure import new_child, process_cpu
+from benchmarks.measure import cpu_of_all, new_child, process_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -209,11 +209,7 @@ class RestKernel:
         return [self._timed() for _ in range(calls)]
 
     def cpu(self) -> Mapping[str, float]:
-        return {
-            "client": time.process_time(),
-            "gateway": process_cpu(self._gateway.pid),
-            "kernel": process_cpu(self._pid),
-        }
+        return cpu_of_all(gateway=self._gateway.pid, kernel=self._pid)
 
     def _timed(self) -> float:
         start = time.perf_counter()

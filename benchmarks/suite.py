@@ -20,7 +20,7 @@ from benchmarks.floods import (
     alternate_floods,
     cpu_series,
 )
-from benchmarks.measure import Effort, Field, new_child, process_cpu
+from benchmarks.measure import Effort, Field, cpu_of_all, new_child, process_cpu
 from benchmarks.notebook import notebooks
 from benchmarks.peers import gateway, raw_kernel
 from benchmarks.results import Measure, Target
@@ -155,11 +155,7 @@ class PolledCells:
         return [self._timed() for _ in range(calls)]
 
     def cpu(self) -> Mapping[str, float]:
-        return {
-            "client": time.process_time(),
-            "gateway": process_cpu(self._server.pid),
-            "kernel": process_cpu(self._pid),
-        }
+        return cpu_of_all(gateway=self._server.pid, kernel=self._pid)
 
     def _start(self, spec: str) -> None:
         kernel = self._http.call("POST", "/api/kernels", {"name": spec})

@@ -444,33 +444,33 @@ class Kernels(Configurable):
         allow_none=True,
         config=True,
         help="Files and connections that a kernel may have open (ulimit -n). Default: as many as "
-        "the gateway might when it was started; its own limit is raised as far as it can be.",
+        "the gateway was started with; it raises its own limit, and not that of kernels.",
     )
     fork_server = Bool(
         _KERNELS.fork_server,
         config=True,
-        help="Whether ipykernels of the gateway's own Python are forked from a process that has "
-        "imported what they need, which takes a tenth of the time of a start.",
+        help="Whether ipykernels of the gateway's own Python are forked from a fork server, a "
+        "process that has imported what they need, which takes a fifth of the time of a start.",
     )
     fork_servers = Int(
         _KERNELS.fork_servers,
         min=1,
         config=True,
-        help="Such processes at one time, each with its imports in memory. Every owner of kernels "
+        help="Fork servers at one time, each with its imports in memory. Every owner of kernels "
         "needs his own; where there is none for him, they are started as usual.",
     )
     fork_preload = List(
         Unicode(),
         list(_KERNELS.fork_preload),
         config=True,
-        help="Modules that this process imports too, for all kernels. For example ['pandas'].",
+        help="Modules that fork servers import, so that no kernel need. For example ['pandas'].",
     )
     fork_environment = List(
         Unicode(),
         list(_KERNELS.fork_environment),
         config=True,
         help="More variables that modules read when they are imported, as patterns of the shell: "
-        "kernels that differ in one are forked from different processes.",
+        "kernels that differ in one have different fork servers, and are not warm for each other.",
     )
     env_passlist = List(
         Unicode(),
@@ -533,15 +533,15 @@ class Runs(Configurable):
     warm = Dict(
         Int(min=0),
         config=True,
-        help="By the name of a kernelspec, how many kernels are kept started for whoever comes "
-        "next, for each owner. For example {'python3': 2}.",
+        help="By the name of a kernelspec, how many warm kernels each owner has, started before "
+        "he asks. For example {'python3': 2}. Default: none.",
     )
     warm_memory = Int(
         _ENGINE.warm_memory,
         min=0,
         config=True,
-        help="Bytes of memory of all kernels that are kept started; of the owner who has not come "
-        "for the longest time they are ended first.",
+        help="Bytes of memory that all warm kernels may take together; those of the owner who has "
+        "not come for the longest time are ended first.",
     )
     command_spec = Unicode(
         _ENGINE.command_spec,
@@ -605,7 +605,7 @@ class Runs(Configurable):
         _ENGINE.tail_chars,
         min=1024,
         config=True,
-        help="Characters at the end of a run's log kept in memory for its readers.",
+        help="Characters at the end of a run's log kept in memory; four times as many while read.",
     )
     sweep_every_s = Float(
         _ENGINE.sweep_every_s,

@@ -45,11 +45,13 @@ LOOP_THREADS = "asyncio_"
 
 def pytest_configure() -> None:
     """Who starts tests in the background, or with nohup, has them ignore signals, and all that they
-    start as well: nothing would be shown of what Ctrl-C and a hang-up do."""
+    start as well: nothing would be shown of what Ctrl-C and a hang-up do, nor of what kernels have.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

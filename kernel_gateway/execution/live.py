@@ -22,7 +22,7 @@ from kernel_gateway.service import Owner, RunId, RunInfo, RunUid, WebhookView
 from kernel_gateway.store.values import AppendRecords, PutRun, StoredRun, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kernel_gateway.errors import GatewayError
     from kernel_gateway.execution.clock import Clock, Handle
@@ -287,13 +287,14 @@ class LiveRun:
         return replace(self._told_standing, prompt_id=None)
 
     async def read(self, after: Seq, limit: int) -> Sequence[Record]:
-        """Told records behind `after`: from memory as far as it reaches back, else the store's."""
+        """Told records behind `after`: from memory as far as it reaches back, else the store's.
+        Of big ones not so many: each reader has an answer of his own made of them."""
         if after >= self.told:
             self.hurry()  # somebody wants what there is beyond
             return ()
         if self._tail and self._tail[0].seq <= after + 1:
             start = after + 1 - self._tail[0].seq
-            return list(itertools.islice(self._tail, start, start + limit))
+            return _first_of(itertools.islice(self._tail, start, start + limit), self._tail_limit)
         stored = await self._store.records(self.identity.uid, after=after, limit=limit)
         return [record for record in stored if record.seq <= self.told]
 
@@ -415,6 +416,18 @@ def _is_patient(body: Body) -> bool:
     if isinstance(body, records.Output):
         return body.output_type == "execute_result"
     return isinstance(body, records.StepChanged | records.ArtifactAdded)
+
+
+def _first_of(found: Iterator[Record], most_chars: int) -> list[Record]:
+    """As many as have so many characters; the first in any case."""
+    page: list[Record] = []
+    left = most_chars
+    for record in found:
+        left -= _chars(record.body)
+        if left < 0 and page:
+            break
+        page.append(record)
+    return page
 
 
 def _chars(body: Body) -> int:

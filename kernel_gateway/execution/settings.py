@@ -39,7 +39,7 @@ class EngineSettings:
     max_kernels_per_owner: int | None = None
     max_kernels_per_spec: Mapping[str, int] = field(default_factory=dict)  # others: no limit
     own_kernels: int = 8  # at one time, of runs that bring their own; the others wait their turn
-    #: Kernels that are started ahead for each owner, by kernelspec.
+    #: Warm kernels of each owner, started before he asks, by kernelspec.
     warm: Mapping[str, int] = field(default_factory=dict)
     warm_memory: int = 2**31  # bytes of all of them together
     command_spec: str = COMMAND_KERNEL  # kernelspec for the steps of batch runs

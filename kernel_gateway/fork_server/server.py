@@ -352,7 +352,10 @@ class Server:
 
     def _on_late(self, kernel: _Kernel) -> None:
         kernel.late_at = float("inf")
-        if kernel.report is not None and kernel.client is not None:
+        if kernel.report is None:
+            return
+        self._forget_report(kernel)  # it is too late for one, even if it cannot be killed yet
+        if kernel.client is not None:
             self._refuse(kernel.client, f"The process was no kernel after {BIRTH_S:.0f} s.")
 
     def _forget_report(self, kernel: _Kernel) -> None:

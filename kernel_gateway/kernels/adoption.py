@@ -48,7 +48,6 @@ READ_AT_START = (
     "TEMP",
     "TMP",
     "TMPDIR",
-    "TRAITLETS_*",
 )
 
 _TEXT = f"{Path(becoming.__file__).read_text()}\nprepare(kernel)\n"

@@ -34,7 +34,7 @@ def prepare(kernel: Any) -> None:
     for folder, kind in itertools.product(folders, ("*.py", "*.ipy")):
         files += glob.glob(os.path.join(folder, "startup", kind))
     code = [*app.exec_lines, app.code_to_run, app.module_to_run]
-    if any(files) or any(code) or app.extensions:
+    if any(files) or any(code) or app.extensions or app.extra_extensions:
         raise RuntimeError("code of its own is executed when it starts")
     _rehearse(kernel)
     _listen(kernel)

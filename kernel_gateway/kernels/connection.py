@@ -48,6 +48,7 @@ from kernel_gateway.messaging.wire import (
     from_frames,
     to_frames,
 )
+from kernel_gateway.process_limits import limit_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -230,8 +231,10 @@ class KernelConnection:
             for channel in (Channel.IOPUB, Channel.SHELL):
                 self._peers.append(PeerWatch(self._sockets[channel].zmq_socket))
         except zmq.ZMQError as fault:  # no descriptor is left, or the address is none
+            limit = limit_behind(fault)  # before what was opened is closed again
             self.close()
-            raise KernelStartFailed(f"The kernel cannot be connected to: {fault}") from fault
+            why = str(fault) if limit is None else f"{fault}. {limit}"
+            raise KernelStartFailed(f"The kernel cannot be connected to: {why}") from fault
         self._readiness.start()
 
     def _opened(self, channel: Channel) -> DrainedSocket:

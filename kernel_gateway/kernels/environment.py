@@ -23,14 +23,19 @@ _TERMINAL = {"TERM", "COLORTERM", "COLUMNS", "LINES", "PAGER", "GIT_PAGER", "MAN
 _ARTIFACT_DIR = "KERNEL_GATEWAY_ARTIFACT_DIR"
 #: Variables that are read by something when it is imported, or before: by the interpreter, the
 #: dynamic linker, the C library, what counts processors, what looks for devices and for folders.
+#: No secret (HF_TOKEN, TF_VAR_*, TF_TOKEN_*, NVIDIA_API_KEY): those are read when they are needed,
+#: and a process that is kept for the next kernel is not to have that of the last.
 READ_AT_IMPORT = (
-    *("PYTHON*", "LD_*", "GLIBC_TUNABLES", "MALLOC_*", "LANG", "LANGUAGE", "LC_*"),
+    *("PYTHON*", "LD_*", "GLIBC_TUNABLES", "MALLOC_*", "LANG", "LANGUAGE", "LC_*", "LOCPATH"),
+    *("OPENSSL_*", "SETUPTOOLS_*"),
     *("HOME", "USER", "LOGNAME", "VIRTUAL_ENV", "CONDA_*", "XDG_*_HOME", "XDG_*_DIRS"),
     *("OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*", "GOTO_NUM_THREADS", "BLIS_*", "TBB_*"),
     *("NUMEXPR_*", "NUMBA_*", "VECLIB_*", "NPY_*", "MPL*", "CUDA_*", "CUDNN_*", "NCCL_*"),
-    *("NVIDIA_*", "ROCR_*", "HIP_*", "HSA_*", "ZE_*", "JAX_*", "XLA_*", "TF_*", "TORCH_*"),
-    *("PYTORCH_*", "TRITON_*", "KERAS_*", "HF_*", "TRANSFORMERS_*", "ARROW_*", "POLARS_*"),
-    *("DASK_*", "PYDEVD_*", "DEBUGPY_*", "PYZMQ_*", "TORNADO_*", "PSUTIL_*", "COVERAGE_*"),
+    *("NVIDIA_[!A]*", "ROCR_*", "HIP_*", "HSA_*", "ZE_*", "JAX_*", "XLA_*", "TF_[!TV]*"),
+    *("TORCH_*", "PYTORCH_*", "TRITON_*", "KERAS_*", "HF_[!T]*", "HF_TOKEN_PATH", "ARROW_*"),
+    *("TRANSFORMERS_*", "POLARS_*", "DASK_*", "TQDM_*", "PYDEV*", "DEBUGPY_*", "GEVENT_SUPPORT*"),
+    *("PYZMQ_*", "TORNADO_*", "PSUTIL_*", "COVERAGE_*", "IPYTHON_SUPPRESS_CONFIG_ERRORS"),
+    *("TRAITLETS_*", "JUPYTER_ALLOW_INSECURE_WRITES", "JUPYTER_PLATFORM_DIRS"),
 )
 _IPYKERNEL = {"ipykernel", "ipykernel_launcher"}
 _HISTORY = "--HistoryManager.enabled"

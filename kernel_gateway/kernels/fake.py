@@ -694,6 +694,7 @@ class FakeLauncher:
         self.adoption_gate = _open_gate()
         self._gate = gate or _open_gate()
         self._lives: set[asyncio.Task[None]] = set()
+        self.when_gone: Callable[[], None] = lambda: None
 
     def launch(self, request: LaunchRequest, listener: KernelListener) -> FakeKernel:
         if request.spec_name not in self._specs:
@@ -702,7 +703,7 @@ class FakeLauncher:
         self.kernels.append(kernel)
         life = asyncio.create_task(kernel.live())
         self._lives.add(life)
-        life.add_done_callback(self._lives.discard)
+        life.add_done_callback(self._lived)
         return kernel
 
     def seed(self, request: LaunchRequest) -> Seed | None:
@@ -720,7 +721,7 @@ class FakeLauncher:
 
     @property
     def processes(self) -> int:
-        return sum(kernel.alive for kernel in self.kernels)
+        return len(self._lives)
 
     def default_spec(self) -> str:
         return self._specs[0]
@@ -740,6 +741,10 @@ class FakeLauncher:
             await kernel.kill()
         if self._lives:
             await asyncio.gather(*self._lives)
+
+    def _lived(self, life: asyncio.Task[None]) -> None:
+        self._lives.discard(life)
+        self.when_gone()
 
 
 def _open_gate() -> asyncio.Event:

@@ -115,12 +115,21 @@ def _locked(path: Path) -> int | None:
 
 
 def _base(base: Path | None) -> Path:
-    return (base or _usual_base()).absolute()
+    return (base or usual_base()).absolute()
 
 
-def _usual_base() -> Path:
+def usual_base() -> Path:
     """The user's own folder for sockets, where there is one; both are short."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(runtime) and os.access(runtime, os.W_OK | os.X_OK):
+    if os.path.isabs(runtime) and _is_usable(runtime):
         return Path(runtime)
     return Path(tempfile.gettempdir())
+
+
+def _is_usable(folder: str) -> bool:
+    """After `su` it is that of another user, who can put folders of his in place of ours."""
+    try:
+        is_own = os.stat(folder).st_uid == os.getuid()
+    except OSError:
+        return False
+    return is_own and os.access(folder, os.W_OK | os.X_OK)

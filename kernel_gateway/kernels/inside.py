@@ -32,9 +32,9 @@ def keep_all_output(kernel: Any) -> None:
 
 
 def keep_parents(kernel: Any) -> None:
-    """What threads of a cell print is, in ipykernel, of the request that came last, also when that
-    was a silent one, of which nobody wants any output. Such a request is now the
-    parent of what its own thread prints, and of nothing else."""
+    """In ipykernel, what threads print belongs to the request that came last, also when that was a
+    silent one, of which nobody wants any output. A silent request is now the parent of what its own
+    thread prints, and of nothing else."""
     everywhere = kernel.set_parent
 
     def set_parent(ident: Any, parent: Any, channel: str = "shell") -> Any:
@@ -100,29 +100,37 @@ def wait_for_nothing(kernel: Any) -> None:
 
 def tell_quiet(kernel: Any) -> None:
     """A run that is over is listened to for a while, for what it has left behind may still print.
-    Mostly that is nothing, and who asks is told so: no thread, task, timer or reader that was not
-    there before, nobody else who holds what we print to, and nothing on its way out of there. True
-    is certain; false says no more than that nobody knows.
+    Mostly that is nothing, and who asks is told so: no thread, task, timer, reader or handler of a
+    signal that was not there before, nobody else who holds what we print to, and nothing on its way
+    out of there. True is certain; false says no more than that nobody knows.
     """
     if not hasattr(kernel.shell, "set_thread_parent"):
         return  # who asks would become the parent of what is printed meanwhile
     loop = kernel.io_loop.asyncio_loop
     streams = [sys.stdout, sys.stderr]
-    descriptors = ("1", "2")
+    mine = {os.readlink(f"/proc/self/fd/{number}") for number in (1, 2)}  # code may change these
 
     def threads() -> set[str]:
         return set(os.listdir("/proc/self/task"))
 
-    def held(process: str) -> set[str]:
+    def handlers() -> dict[int, Any]:
+        return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+    def holds(process: str) -> bool:
+        """Whoever was started here may hold it by any number; there are too many of others."""
+        folder, is_ours = f"/proc/{process}/fd", False
         try:
-            return {os.readlink(f"/proc/{process}/fd/{number}") for number in descriptors}
-        except OSError:  # it is gone, or has none, or is another user's
-            return set()
+            is_ours = os.getsid(int(process)) == os.getsid(0)
+            numbers = os.listdir(folder) if is_ours else ["1", "2"]
+            return not mine.isdisjoint(os.readlink(f"{folder}/{number}") for number in numbers)
+        except PermissionError:  # it is another user's: by sudo
+            return is_ours
+        except OSError:  # it is gone
+            return False
 
     def is_alone() -> bool:
         others = [name for name in os.listdir("/proc") if name.isdigit()]
-        mine = held("self")
-        return not any(mine & held(name) for name in others if int(name) != os.getpid())
+        return not any(holds(name) for name in others if int(name) != os.getpid())
 
     def is_carried(stream: Any) -> bool:
         """Nothing is in the pipe, and then its reader waits for more: it has nothing in hand."""
@@ -138,16 +146,19 @@ def tell_quiet(kernel: Any) -> None:
         later = [handle for handle in loop._scheduled if not handle.cancelled()]
         return len(asyncio.all_tasks(loop)), len(later), len(loop._selector.get_map())
 
-    own_threads, own_loads = threads(), loads()
+    own_threads, own_loads, own_handlers = threads(), loads(), handlers()
 
     def is_quiet() -> bool:
+        """First those who could still write, and then what they have written."""
         return (
             threads() <= own_threads
+            and not loop._ready
             and all(map(operator.le, loads(), own_loads))
             and kernel.eventloop is None
             and not any(signal.getitimer(which)[0] for which in _TIMERS)
-            and all(map(is_carried, streams))
+            and handlers() == own_handlers
             and is_alone()
+            and all(map(is_carried, streams))
         )
 
     kernel._kernel_gateway_is_quiet = is_quiet

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NewType, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from kernel_gateway.messaging.facts import KernelInfo
@@ -190,6 +190,9 @@ class AdoptableKernel(Kernel, Protocol):
 
 class PoolableLauncher(Launcher, Protocol):
     """What a pool stands before."""
+
+    #: Called when there is a process fewer than before.
+    when_gone: Callable[[], None]
 
     def launch(self, request: LaunchRequest, listener: KernelListener) -> AdoptableKernel: ...
 

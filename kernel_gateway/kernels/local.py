@@ -65,7 +65,7 @@ SETTLE_S = 0.05
 #: Requests kept for a kernel that is starting. Whoever sends more than this has lost count; the
 #: newest are dropped, with a log line.
 HELD_REQUESTS = 10_000
-#: For a kernel that is kept ready to become that of a request. It has nothing else to do.
+#: For a warm kernel to become that of a request. It has nothing else to do.
 ADOPTION_LIMIT_S = 1.0
 #: For what can be done for that before there is a request: nobody waits for it.
 PREPARATION_LIMIT_S = 10.0
@@ -349,6 +349,7 @@ class LocalLauncher:
         self._guard = Guard()
         self._forking = Forking(self._settings) if self._settings.fork_server else None
         self._lives: dict[asyncio.Task[None], LocalKernel] = {}
+        self.when_gone: Callable[[], None] = lambda: None
         KernelProvisionerFactory.instance()  # reads all entry points; not within a start
         if left := remove_left_behind(self._settings.runtime_dir):
             LOG.debug("removed the folders of %d kernels whose gateway was killed", left)
@@ -416,6 +417,7 @@ class LocalLauncher:
 
     def _lived(self, life: asyncio.Task[None]) -> None:
         del self._lives[life]
+        self.when_gone()
         if not life.cancelled() and (fault := life.exception()):
             LOG.error("a listener failed at the death of its kernel", exc_info=fault)
 

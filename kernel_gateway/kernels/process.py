@@ -260,6 +260,7 @@ class KernelProcess:
                 self._fork_servers,
                 preload=self._settings.fork_preload,
                 environment=self._settings.fork_environment,
+                patience_s=self._request.start_limit_s / 2,  # the rest is for a usual start
             )
         return made
 

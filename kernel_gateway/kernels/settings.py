@@ -35,15 +35,15 @@ class KernelSettings:
     runtime_dir: Path | None = None
     #: Soft limit of a kernel's descriptors; None: what the gateway was started with.
     descriptors: int | None = None
-    #: Whether ipykernels are forked from a process that has imported what they need. Each owner has
-    #: such processes of his own.
+    #: Whether ipykernels are forked from a fork server, a process that has imported what they need.
+    #: Each owner has servers of his own.
     fork_server: bool = True
-    #: Such processes at one time; kernels of other owners are then started as usual.
+    #: Fork servers at one time; kernels of other owners are then started as usual.
     fork_servers: int = 8
-    #: Modules that it imports beside ipykernel, for all kernels.
+    #: Modules that they import beside ipykernel, for all kernels.
     fork_preload: tuple[str, ...] = ()
     #: More variables that modules read when they are imported: kernels that differ in one come from
-    #: different processes. Patterns.
+    #: different fork servers. Patterns.
     fork_environment: tuple[str, ...] = ()
     #: Which of the gateway's own variables kernels inherit.
     env_passlist: tuple[str, ...] = ("*",)

@@ -44,7 +44,7 @@ def test_the_line_of_the_log_is_so(
 def test_its_answer_has_the_form_of_the_answer() -> None:
     (body,) = re.findall(r"^```json\n(.*?)^```$", HOWTO, re.MULTILINE | re.DOTALL)
     told = json.loads(body)
-    assert set(told) <= set(SHAPES["Readiness"]["required"])
+    assert set(SHAPES["Readiness"]["required"]) == set(told)
     assert {"limit", "used"} == set(told["descriptors"])
 
 

@@ -341,10 +341,12 @@ async def test_when_another_cannot_be_started_either_it_is_a_failed_start(
     await pool.full(python3=1)
     pool.fake.adoption_gate.clear()
     started = pool.bench.launch()
+    started.send("print hello")
     pool.fake._specs = ()
     pool.fake.adoption_gate.set()
     exit_ = await started.recorder.dead()
     assert exit_.start_fault == "There is no kernelspec 'python3'."
+    assert [] == pool.fake.kernels[0].requests
 
 
 @pytest.mark.logs_error("could not be handed over.*no such thing")
@@ -447,8 +449,9 @@ async def test_one_that_was_taken_makes_up_for_earlier_failures(
 async def test_starts_that_fail_do_not_go_on_for_ever(make_pool: MakePool) -> None:
     how = KernelExit(exit_code=1, start_fault="It ended before it was ready.")
     pool = await make_pool({"python3": 1}, dies_at_start=how)
-    await pool.until(lambda: len(pool.pauses.told) == FAILURES)
-    assert len(pool.fake.kernels) == FAILURES
+    await pool.until(lambda: len(pool.fake.kernels) == FAILURES)
+    await pool.until(lambda: not pool.fake.processes)
+    assert pool.pauses.told == [1.0, 2.0, 4.0, 8.0]
     assert pool.launcher.ready() == {"python3": 0}
 
 
@@ -457,7 +460,7 @@ async def test_a_kernelspec_that_is_not_there_is_no_trouble_for_others(
 ) -> None:
     pool = await make_pool({"no-such": 1, "python3": 1})
     await pool.full(**{"no-such": 0, "python3": 1})
-    await pool.until(lambda: len(pool.pauses.told) == FAILURES)
+    await pool.until(lambda: len(pool.pauses.told) == FAILURES - 1)
     with pytest.raises(KernelSpecNotFound):
         pool.bench.launch(spec_name="no-such")
 
@@ -597,6 +600,22 @@ async def test_unused_ones_make_room_for_others_where_processes_are_limited(
     await pool.bench.ready()
     await pool.full(python3=2)
     assert pool.fake.processes == 3
+
+
+async def test_what_nobody_took_makes_room_when_it_ends_too(make_pool: MakePool) -> None:
+    pool = await make_pool({"python3": 1}, most=1)
+    await pool.full(python3=1)
+    other = await pool.bench.ready(spec_name=COMMANDS)
+    await pool.until(lambda: pool.fake.processes == 1)
+    assert {"python3": 0} == pool.launcher.ready()
+    await other.kernel.kill()
+    await pool.full(python3=1)
+
+
+async def test_one_that_waits_after_a_failure_holds_up_no_other(make_pool: MakePool) -> None:
+    pool = await make_pool({"gone": 1, "gone too": 1, "python3": 0, COMMANDS: 1})
+    pool.pauses.gate.clear()
+    await pool.full(**{"gone": 0, "gone too": 0, COMMANDS: 1})
 
 
 async def test_what_is_taken_and_ended_makes_room_again(make_pool: MakePool) -> None:

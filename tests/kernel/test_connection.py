@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import zmq
 
+from kernel_gateway import process_limits
 from kernel_gateway.errors import KernelStartFailed
 from kernel_gateway.kernels.connection import ConnectionInfo, KernelConnection
 from kernel_gateway.kernels.sockets import BATCH_MESSAGES, DrainedSocket
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from kernel_gateway.messaging.strict_json import Json
 
 KEY = b"secret"
+PORTS = ("shell", "control", "stdin", "iopub", "hb")
 INFO_REPLY: dict[str, Json] = {"implementation": "peer", "protocol_version": "5.3"}
 
 
@@ -39,8 +42,7 @@ class Peer:
     """Binds a kernel's five sockets and answers nothing but what it is told to."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], base: Path) -> None:
-        names = ("shell", "control", "stdin", "iopub", "hb")
-        ports = {name: number for number, name in enumerate(names)}
+        ports = {name: number for number, name in enumerate(PORTS)}
         fields = {f"{name}_port": number for name, number in ports.items()}
         self.raw: dict[str, object] = {"transport": "ipc", "ip": str(base), "key": KEY, **fields}
         self.info = ConnectionInfo.of(self.raw)
@@ -144,6 +146,16 @@ async def connection_to(
         connection.close()
 
 
+@asynccontextmanager
+async def ready_connection(
+    peer: Peer, context: zmq.Context[zmq.Socket[bytes]], recorder: Recorder
+) -> AsyncIterator[KernelConnection]:
+    async with connection_to(peer, context, recorder) as connection:
+        peer.answer_info((await peer.asked_for(1)).header, over_iopub=True)
+        await recorder.ready()
+        yield connection
+
+
 async def test_a_kernel_without_a_welcome_is_asked_until_iopub_is_heard(
     peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
 ) -> None:
@@ -176,9 +188,7 @@ async def test_junk_and_forged_frames_are_counted_and_change_nothing(
     peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
 ) -> None:
     recorder = Recorder()
-    async with connection_to(peer, context, recorder) as connection:
-        peer.answer_info((await peer.asked_for(1)).header, over_iopub=True)
-        await recorder.ready()
+    async with ready_connection(peer, context, recorder) as connection:
         good = to_frames(_message(Channel.IOPUB, "status", {}, None), peer.signer)
         peer.publish_frames([])
         peer.publish_frames([b"\xff" * 1000])
@@ -200,9 +210,7 @@ async def test_of_messages_that_are_too_short_none_takes_the_next_along(
     peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
 ) -> None:
     recorder = Recorder()
-    async with connection_to(peer, context, recorder) as connection:
-        peer.answer_info((await peer.asked_for(1)).header, over_iopub=True)
-        await recorder.ready()
+    async with ready_connection(peer, context, recorder) as connection:
         whole = to_frames(_message(Channel.IOPUB, "status", {}, None), peer.signer)
         for length in range(1, len(whole)):
             for times in (1, 2, 5):
@@ -222,9 +230,7 @@ async def test_a_content_that_is_none_is_passed_on_undecoded(
     peer: Peer, context: zmq.Context[zmq.Socket[bytes]]
 ) -> None:
     recorder = Recorder()
-    async with connection_to(peer, context, recorder) as connection:
-        peer.answer_info((await peer.asked_for(1)).header, over_iopub=True)
-        await recorder.ready()
+    async with ready_connection(peer, context, recorder) as connection:
         peer.publish_frames(_signed(peer, b'{"msg_type": "x"}', b"{}", b"\xff", b"[" * 100_000))
         await recorder.until(lambda: recorder.messages)
         assert connection.dropped == 0
@@ -274,9 +280,7 @@ async def test_a_listener_that_fails_misses_that_message_only(
                 raise RuntimeError("told badly")
 
     recorder = Bad()
-    async with connection_to(peer, context, recorder):
-        peer.answer_info((await peer.asked_for(1)).header, over_iopub=True)
-        await recorder.ready()
+    async with ready_connection(peer, context, recorder):
         for text in "abc":
             peer.publish("stream", {"name": "stdout", "text": text}, None)
         await recorder.until(lambda: len(recorder.messages) == 3)
@@ -323,10 +327,31 @@ async def test_a_flood_is_read_in_batches_so_that_others_have_their_turn(
 def test_connection_info_that_cannot_be_used_is_a_start_fault(
     change: dict[str, object], reason: str
 ) -> None:
-    ports = {f"{name}_port": 1 for name in ("shell", "control", "stdin", "iopub", "hb")}
+    ports = {f"{name}_port": 1 for name in PORTS}
     raw = {"transport": "tcp", "ip": "127.0.0.1", "key": "k", **ports, **change}
     with pytest.raises(KernelStartFailed, match=reason):
         ConnectionInfo.of(raw)
+
+
+@pytest.mark.parametrize("left", [1, 3, 5])
+async def test_without_descriptors_it_is_told_which_limit_there_is(
+    context: zmq.Context[zmq.Socket[bytes]], left: int
+) -> None:
+    raw: dict[str, object] = {f"{name}_port": 1 for name in PORTS}
+    info = ConnectionInfo.of({"transport": "ipc", "ip": "nobody/there", "key": "k", **raw})
+    context.socket(zmq.PAIR).close()  # it has its own descriptors now
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = process_limits._lowest_free() + left
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    try:
+        with pytest.raises(KernelStartFailed, match=rf"of {few} descriptors \(ulimit -n\)"):
+            KernelConnection(context, info, session="ours", on_ready=_hear, on_message=_hear)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def _hear(_: object) -> None:
+    pass
 
 
 def _signed(peer: Peer, *frames: bytes) -> Frames:

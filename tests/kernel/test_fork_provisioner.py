@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.kernel.fork_user import parent_of
 from tests.shared.kernels import HANG_LIMIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from kernel_gateway.kernels.provisioners.forked import ForkedKernel
     from kernel_gateway.kernels.provisioners.kind import ServerKind
@@ -352,12 +353,14 @@ def kind() -> ServerKind:
 
 
 @asynccontextmanager
-async def kernel_of(servers: ForkServers, kind: ServerKind) -> AsyncIterator[ForkedKernel]:
+async def kernel_of(
+    servers: ForkServers, kind: ServerKind, *, patience_s: float = LIMIT_S
+) -> AsyncIterator[ForkedKernel]:
     """It waits for a connection file, for ever or not: it is not spoken to."""
     request = ForkRequest(command=COMMAND, env=dict(os.environ), cwd="/")
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        kernel = await servers.fork(kind, request, [null, null, null])
+        kernel = await servers.fork(kind, request, [null, null, null], patience_s=patience_s)
     finally:
         os.close(null)
     try:
@@ -366,6 +369,15 @@ async def kernel_of(servers: ForkServers, kind: ServerKind) -> AsyncIterator[For
         kernel.kill()
         await kernel.exited()
         kernel.close()
+
+
+@contextmanager
+def stopped(server: int) -> Iterator[None]:
+    os.kill(server, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server, signal.SIGCONT)
 
 
 async def test_one_that_nobody_has_kernels_of_makes_room_and_no_other(
@@ -403,19 +415,34 @@ async def test_one_that_does_not_answer_is_left_alone_for_some_time(
     servers = ForkServers(lambda: tmp_path, clock=lambda: now[0])
     async with kernel_of(servers, kind) as kernel:
         server = parent_of(kernel.pid)
-        os.kill(server, signal.SIGSTOP)
         servers._answer_limit_s = 0.01
-        for later in (2.0, 4.0):
-            with pytest.raises(ForkFailed, match=r"It has not answered within 0.01 s."):
-                await kernel_of(servers, kind).__aenter__()
-            with pytest.raises(NotNow, match="has failed a moment ago"):
-                await kernel_of(servers, kind).__aenter__()
-            now[0] += later
+        with stopped(server):
+            for later in (2.0, 4.0):
+                asked = [kernel_of(servers, kind).__aenter__() for _ in range(3)]
+                for fault in await asyncio.gather(*asked, return_exceptions=True):
+                    assert isinstance(fault, ForkFailed), fault  # all tell of one failure
+                    assert "It has not answered within 0.01 s." in str(fault)
+                with pytest.raises(NotNow, match="has failed a moment ago"):
+                    await kernel_of(servers, kind).__aenter__()
+                now[0] += later
         servers._answer_limit_s = LIMIT_S
-        os.kill(server, signal.SIGCONT)
         async with kernel_of(servers, kind) as again:
             assert server == parent_of(again.pid)
     await servers.close()
+
+
+async def test_who_has_no_patience_goes_without_and_others_are_served(
+    servers: ForkServers, kind: ServerKind
+) -> None:
+    async with kernel_of(servers, kind) as kernel:
+        server = parent_of(kernel.pid)
+        with (
+            stopped(server),
+            pytest.raises(ForkFailed, match=r"^It has not answered within 0.01 s.$"),
+        ):
+            await kernel_of(servers, kind, patience_s=0.01).__aenter__()
+        async with kernel_of(servers, kind) as again:
+            assert server == parent_of(again.pid)
 
 
 async def test_what_killed_servers_have_left_is_swept_by_the_next(

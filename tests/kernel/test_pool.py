@@ -19,6 +19,7 @@ from kernel_gateway.kernels.kernel import Generation, KernelId, LaunchRequest
 from kernel_gateway.kernels.local import LocalKernel
 from kernel_gateway.kernels.pool.kernel import WarmKernel
 from kernel_gateway.kernels.pool.launcher import WarmLauncher
+from tests.kernel.conftest import IPYKERNEL
 from tests.shared.kernels import HANG_LIMIT_S, Bench, Python, Started
 
 if TYPE_CHECKING:
@@ -267,6 +268,14 @@ async def test_none_is_kept_where_it_executes_code_of_its_own_when_it_starts(
     await _refused(bench, caplog, "'made': code of its own is executed when it starts")
 
 
+async def test_none_is_kept_where_the_kernelspec_names_an_extension(
+    make_pool: MakePool, write_spec: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_spec(argv=[*IPYKERNEL, "--ext=autoreload"])
+    bench = await make_pool()
+    await _refused(bench, caplog, "'made': code of its own is executed when it starts")
+
+
 async def test_none_is_kept_where_a_provisioner_of_somebody_else_starts_it(
     make_pool: MakePool,
     write_spec: Callable[..., str],
@@ -310,6 +319,7 @@ def test_a_variable_that_is_read_at_the_start_makes_another_seed(
     assert seed() == seed(A="b") == seed("MADE")
     assert seed() != seed(OMP_NUM_THREADS="2") == seed(OMP_NUM_THREADS="2", A="b")
     assert seed(IPYTHONDIR="/a") != seed(IPYTHONDIR="/b")
+    assert seed() != seed(OPENSSL_CONF="/a") != seed(OPENSSL_CONF="/b")
     assert (("OMP_NUM_THREADS", "2"),) == seed(OMP_NUM_THREADS="2", A="b").env
     assert seed("derived") == seed("derived", A="b")
     assert seed("derived", THREADS="2") is None

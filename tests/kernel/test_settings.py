@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import stat
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from kernel_gateway.errors import KernelSpecNotFound
 from kernel_gateway.kernels.environment import kernel_argv, kernel_environment, speaks_ipc
-from kernel_gateway.kernels.folder import PrivateFolder, remove_left_behind
+from kernel_gateway.kernels.folder import PrivateFolder, remove_left_behind, usual_base
 from kernel_gateway.kernels.settings import KernelSettings
 from kernel_gateway.kernels.specs import KernelSpecs
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 OFF = "--HistoryManager.enabled=False"
 
@@ -69,6 +67,16 @@ def test_the_usual_folder_is_short_enough_for_sockets(
     folder = PrivateFolder(None)
     assert folder.path.parent == tmp_path
     folder.remove()
+
+
+def test_a_folder_for_sockets_that_is_not_ours_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert usual_base() == tmp_path
+    another = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: another)
+    assert usual_base() == Path(tempfile.gettempdir())
 
 
 def test_what_a_killed_gateway_has_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

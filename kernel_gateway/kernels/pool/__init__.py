@@ -1,1 +1,1 @@
-"""Kernels that are started before anybody asks for them. Start reading at `launcher.py`."""
+"""Warm kernels: started before anybody asks for them. Start reading at `launcher.py`."""

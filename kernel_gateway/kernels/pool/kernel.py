@@ -78,6 +78,7 @@ class WarmKernel:
         try:
             self.kernel = self._launcher.launch(self._request, self)
         except Exception as fault:  # its kernelspec is gone since
+            self._held = []  # not for the spare one, which may be alive
             self.on_dead(KernelExit(start_fault=str(fault)))
         self._pass_on()
 

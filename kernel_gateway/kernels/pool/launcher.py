@@ -1,4 +1,4 @@
-"""Kernels that are started before anybody asks for them, so that nobody waits for a start.
+"""Warm kernels: they are started before anybody asks, so that nobody waits for a start.
 
 A `WarmLauncher` stands before another launcher and looks like it. Of some kernelspecs it keeps
 processes ready, for each owner his own. A request takes one of them: to whoever asked, it has
@@ -71,6 +71,7 @@ class WarmLauncher:
         self._resting = asyncio.Lock()
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
+        launcher.when_gone = self._wake_all
 
     async def start(self) -> None:
         """The first ones are on their way when it returns."""
@@ -172,6 +173,7 @@ class WarmLauncher:
         shelf.ready.clear()
 
     def _wake_all(self) -> None:
+        """There may be room for another."""
         for keeper in self._keepers.values():
             keeper.wake.set()
 
@@ -179,9 +181,9 @@ class WarmLauncher:
         while True:
             await wake.wait()
             wake.clear()
-            if shelf.failures and self._may_start(shelf):
-                await self._pause(_back_off_s(shelf.failures))
             while self._may_start(shelf):
+                if shelf.failures:
+                    await self._pause(_back_off_s(shelf.failures))
                 await self._rest()
                 async with self._starting:
                     if self._may_start(shelf):
@@ -204,7 +206,7 @@ class WarmLauncher:
         try:
             spare = self._launched(shelf)
         except Exception as fault:  # no such kernelspec, or its provisioner is not there
-            await self._fail(shelf, fault)
+            shelf.fail(fault)
             return
         try:
             await asyncio.wait({spare.settled})
@@ -212,12 +214,12 @@ class WarmLauncher:
         except asyncio.CancelledError:
             await spare.end()
             raise
-        except TimeoutError as fault:
+        except Exception as fault:  # it says nothing, or a fault of ours: others go on
             self._do(spare.end())
-            await self._fail(shelf, fault)
+            shelf.fail(str(fault) or type(fault).__name__)
             return
         if spare.exit is not None:
-            await self._fail(shelf, spare.exit)
+            shelf.fail(spare.exit)
         elif why_not is not None:
             shelf.refuse(why_not)
             self._do(spare.end())
@@ -234,10 +236,6 @@ class WarmLauncher:
         why_not = await spare.kernel.prepare() if spare.seed.adopts else None
         spare.memory = await spare.kernel.memory()
         return why_not
-
-    async def _fail(self, shelf: Shelf, why: object) -> None:
-        shelf.fail(why)
-        await self._pause(_back_off_s(shelf.failures))
 
     def _launched(self, shelf: Shelf) -> Spare:
         """Raises what a launcher raises."""
@@ -263,7 +261,6 @@ class WarmLauncher:
         if spare in shelf.ready:
             shelf.ready.remove(spare)
             shelf.fail(spare.exit)
-        self._wake_all()  # there may be room for another
         if not spare.seed.adopts:
             self._do(asyncio.to_thread(spare.clear))
 

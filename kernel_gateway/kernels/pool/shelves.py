@@ -1,4 +1,4 @@
-"""Which processes are kept ready, for whom, and which go first: bookkeeping, no input or output.
+"""Which kernels are warm, for whom, and which go first: bookkeeping, no input or output.
 
 There is a shelf for each seed that somebody has used. What lies on all of them together is bounded
 by its memory; of the owner who has not come for the longest time it goes first, the oldest first.
@@ -36,7 +36,7 @@ class Shelf:
     edition: str = ""  # of the last start
     failures: int = 0  # in a row
     each: int = 0  # bytes of the last one
-    #: Its owner has had to give one up: he gets no other before he comes again.
+    #: Its owner has had to give one up for want of memory: he gets no other before he comes again.
     gave_up: bool = False
 
     def __repr__(self) -> str:
@@ -130,6 +130,8 @@ class Shelves:
         gone = []
         while self.memory > self._memory and (spare := self.give_up()) is not None:
             gone.append(spare)
+            for one in self._of(spare.seed.owner):
+                one.gave_up = True
         return gone
 
     def give_up(self) -> Spare | None:
@@ -138,8 +140,6 @@ class Shelves:
         if not filled:
             return None
         shelf = min(filled, key=lambda one: (self._last_use(one.seed.owner), one.used))
-        for one in self._of(shelf.seed.owner):
-            one.gave_up = True
         return shelf.ready.pop(0)
 
     def _of(self, owner: str) -> list[Shelf]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import math
 import os
 import socket
 import subprocess
@@ -85,15 +86,21 @@ class ForkServers:
         self._closed = False
 
     async def fork(
-        self, kind: ServerKind, request: ForkRequest, descriptors: Sequence[int]
+        self,
+        kind: ServerKind,
+        request: ForkRequest,
+        descriptors: Sequence[int],
+        *,
+        patience_s: float = math.inf,
     ) -> ForkedKernel:
-        """Its stdin, stdout and stderr are copies of the descriptors.
+        """Its stdin, stdout and stderr are copies of the descriptors. Whoever has less patience
+        than a server may need goes without, and it is not taken for one that has failed.
 
         Raises `ForkFailed` and `NotNow`.
         """
         self._refuse_too_soon(kind)
         try:
-            kernel = await self._forked(kind, request, descriptors)
+            kernel = await self._forked(kind, request, descriptors, patience_s)
         except Refused as fault:  # so would any other way to start it
             raise ForkFailed(str(fault)) from fault
         except (Broken, OSError) as fault:
@@ -116,7 +123,11 @@ class ForkServers:
     # -- one kernel --------------------------------------------------------------------------------
 
     async def _forked(
-        self, kind: ServerKind, request: ForkRequest, descriptors: Sequence[int]
+        self,
+        kind: ServerKind,
+        request: ForkRequest,
+        descriptors: Sequence[int],
+        patience_s: float,
     ) -> ForkedKernel:
         held = self._held.get(kind.name)
         if held is None or held.is_over:
@@ -128,11 +139,13 @@ class ForkServers:
         except OSError:
             held.end_of_kernel()
             raise
+        limit_s = min(self._answer_limit_s, patience_s)
         try:
-            async with asyncio.timeout(self._answer_limit_s):
+            async with asyncio.timeout(limit_s):
                 return await forked(connection, request, descriptors, held.end_of_kernel)
         except TimeoutError:
-            raise Broken(f"It has not answered within {self._answer_limit_s:g} s.") from None
+            fault = Broken if limit_s == self._answer_limit_s else Refused
+            raise fault(f"It has not answered within {limit_s:g} s.") from None
 
     def _refuse_too_soon(self, kind: ServerKind) -> None:
         failure = self._failures.get(kind.name)
@@ -143,7 +156,10 @@ class ForkServers:
         """The next one has to wait; what there is to say."""
         now = self._clock()
         before = self._failures.get(kind.name)
-        rest_s = min(before.rest_s * 2, BACK_OFF_MOST_S) if before else BACK_OFF_S
+        if before and now < before.until:  # one failure, told by all who have waited for it
+            rest_s = before.rest_s
+        else:
+            rest_s = min(before.rest_s * 2, BACK_OFF_MOST_S) if before else BACK_OFF_S
         self._failures = {
             name: failure
             for name, failure in self._failures.items()

@@ -117,9 +117,8 @@ async def test_many_idle_kernels_and_sockets_take_what_the_page_says(
     assert (await client.call("GET", f"/api/kernels/{first.id}")).json["connections"] == 5
     # The threads that read and write files are few however many kernels there are.
     assert threads(server) - before[1] < KERNELS
-    assert (
-        server.memory_mb() - before[2] < KERNELS
-    )  # a megabyte each, which is thrice what it takes
+    # A megabyte each, which is thrice what it takes.
+    assert server.memory_mb() - before[2] < KERNELS
 
     for kernel in kernels[:BUSY]:
         prints = kernel in kernels[: BUSY // 3]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from functools import partial
 from typing import TYPE_CHECKING
+
+import pytest
 
 from kernel_gateway.execution.live import TEXT_PATIENCE_S
 from kernel_gateway.runs import records
+from kernel_gateway.runs.records import Seq
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.service import RunUid
 from tests.fake.execution.conftest import HANG_LIMIT_S, ME, text
@@ -103,3 +108,40 @@ async def test_who_waits_too_shortly_for_the_end_is_told_how_it_stands(bench: Be
     await bench.until(lambda: live.readers)
     bench.clock.advance(60.0)
     assert RunState.RUNNING == (await waiting).view.state
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_who_reads_by_pages_is_told_each_record_while_the_clock_stands_still(
+    bench: Bench, seed: int
+) -> None:
+    """None waits for a patience to be over, for the next one, or for the end of a reader's wait."""
+    chance = random.Random(seed)
+    says = chance.choices(("print", "stderr", "result", "display text/plain"), k=12)
+    code = "\n".join(f"{say} no. {number};\nsleep" for number, say in enumerate(says))
+    await bench.started(await bench.a_kernel(), code, "r")
+    told = ["", ""]
+
+    async def turns() -> None:
+        for _ in range(chance.randrange(30)):
+            await asyncio.sleep(0)
+
+    async def read(reader: int) -> None:
+        after, finished = Seq(0), False
+        while not finished:
+            limit = chance.choice([1, 1000])
+            page = await bench.service.log(ME, "r", after=after, wait_s=60.0, limit=limit)
+            told[reader] += repr(page.records)
+            after, finished = page.next, page.finished
+            await turns()
+
+    def know(number: int) -> bool:
+        return all(f"no. {number};" in one for one in told)
+
+    async def go_on() -> None:
+        for number in range(len(says)):
+            await bench.until(partial(know, number))
+            await turns()
+            bench.kernel.release()
+
+    async with asyncio.timeout(HANG_LIMIT_S):
+        await asyncio.gather(read(0), read(1), go_on())

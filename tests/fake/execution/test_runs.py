@@ -17,6 +17,7 @@ from kernel_gateway.errors import (
     RunNotFound,
     StoreUnavailable,
 )
+from kernel_gateway.execution.live import READ_TAILS
 from kernel_gateway.execution.local import READER_GRACE_S, LocalService
 from kernel_gateway.execution.losses import reason_of
 from kernel_gateway.kernels.fake import FakeBehaviour
@@ -379,6 +380,25 @@ async def test_who_waits_for_the_next_record_is_a_reader_all_the_time(bench: Ben
         await waiting
     bench.clock.advance(60.0)
     assert "cancelled" == (await bench.over("r")).view.outcome
+
+
+async def test_who_reads_has_more_of_the_log_in_memory_and_no_longer_pages(bench: Bench) -> None:
+    displays = "\n".join(["display text/plain " + "x" * 100] * 60)
+    await bench.started(await bench.a_kernel(), f"sleep\n{displays}\nsleep", "r")
+    (live,) = bench.service._live.values()
+    live._tail_limit = 1000
+    live.follow()
+    bench.kernel.release()
+    await bench.until(lambda: live.told > 60)
+    assert 1000 < live._tail_chars <= 1000 * READ_TAILS
+    seqs: list[Seq] = []
+    while len(seqs) < live.told:
+        page = (await bench.service.log(ME, "r", after=Seq(len(seqs)))).records
+        in_memory = page[0].seq >= live._tail[0].seq
+        assert not in_memory or len(page) <= 10
+        seqs += [record.seq for record in page]
+    assert list(range(1, live.told + 1)) == seqs
+    live.unfollow()
 
 
 async def test_a_run_that_is_over_needs_no_reader(bench: Bench) -> None:

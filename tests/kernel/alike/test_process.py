@@ -114,6 +114,10 @@ async def test_another_start_is_another_start(folder: Path) -> None:
     for fork_server in (False, True):
         async with way_of(folder, fork_server=fork_server, **settings) as way:
             seen.append(await way.shared.tells(f"{LOOK}\nscope['look']()"))
+    for one in seen:  # the thread of the history may be in the middle of opening, or of a write
+        names = [name for name in one["descriptors"] if "/history.sqlite" in name]
+        for name in names:
+            del one["descriptors"][name]
     expected, found = seen
     assert expected.pop("frames")[:-2] == found.pop("frames")[:-3]
     assert expected == found

@@ -157,10 +157,16 @@ def test_a_child_that_dies_at_once_is_no_kernel(served: Served) -> None:
 def test_a_child_that_takes_too_long_is_killed(tmp_path: Path, pipe: tuple[int, int]) -> None:
     read, write = pipe
     sleeping = bare_request("time.sleep(600)")
-    with bare(tmp_path, birth_s=0.01) as served, served.asked(sleeping, write) as client:
-        os.close(write)
-        assert Fault("The process was no kernel after 0 s.") == client.heard()
-        assert b"" == read_all(read)
+    with bare(tmp_path, birth_s=0.01) as served:
+        with served.client() as hold:
+            with served.asked(sleeping, write) as client:
+                os.close(write)
+                assert Fault("The process was no kernel after 0 s.") == client.heard()
+                assert b"" == read_all(read)
+            hold.send(b"{}\n")
+            assert isinstance(hold.heard(), Fault)  # it serves on
+        assert 0 == served.wait()
+        assert "" == served.errors
 
 
 # -- clients that do not behave --------------------------------------------------------------------

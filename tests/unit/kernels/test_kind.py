@@ -92,3 +92,13 @@ def test_variables_are_told_by_name_when_something_reads_them_at_import() -> Non
     env = {"OMP_NUM_THREADS": "2", "A": "1", "PYTHONPATH": "/lib", "MYLIB_MODE": "x", "LANGS": ""}
     assert (("OMP_NUM_THREADS", "2"), ("PYTHONPATH", "/lib")) == read_at_import(env)
     assert ("MYLIB_MODE", "x") in read_at_import(env, ["MYLIB_*"])
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "NVIDIA_API_KEY", "TF_TOKEN_HOST", "TF_VAR_PASSWORD"])
+def test_no_server_keeps_a_secret_that_is_read_when_it_is_needed(name: str) -> None:
+    assert () == read_at_import({name: "x"})
+
+
+@pytest.mark.parametrize("name", ["HF_HOME", "HF_TOKEN_PATH", "NVIDIA_TF32_OVERRIDE", "TF_CONFIG"])
+def test_neighbours_of_such_secrets_are_read_at_import(name: str) -> None:
+    assert ((name, "x"),) == read_at_import({name: "x"})
