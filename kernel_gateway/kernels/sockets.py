@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakKeyDictionary
 
 import zmq
 
@@ -82,6 +84,47 @@ class Form:
     least_behind: int
 
 
+class _Floods:
+    """Sockets of a loop that had more than a batch, in line for the next one.
+
+    Together they have the time of one batch in a turn of the loop: if each had that, fifty kernels
+    that print without end would keep everybody else waiting for half a second.
+    """
+
+    def __init__(self) -> None:
+        self._line: deque[DrainedSocket] = deque()
+        self._scheduled = False
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> _Floods:
+        return _FLOODS.setdefault(loop, cls())
+
+    def join(self, sock: DrainedSocket) -> None:
+        self._line.append(sock)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._drain)
+
+    def _drain(self) -> None:
+        """Each at most once."""
+        self._scheduled = False
+        deadline = monotonic() + BATCH_S
+        try:
+            for _ in range(len(self._line)):
+                self._line.popleft().drain()
+                if monotonic() > deadline:
+                    break
+        finally:  # what a listener raises is not the affair of the others
+            if self._line:
+                self._schedule()
+
+
+_FLOODS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Floods] = WeakKeyDictionary()
+
+
 class DrainedSocket:
     """Gives each message that arrives to `on_frames`, until it is closed."""
 
@@ -101,6 +144,7 @@ class DrainedSocket:
         self._loop = asyncio.get_running_loop()
         self._fd = sock.fileno()
         self._scheduled = False
+        self._floods = _Floods.of(self._loop)
         self._loop.add_reader(self._fd, self._readable)
         self._schedule()  # an edge from before the reader was there is lost
 
@@ -139,18 +183,20 @@ class DrainedSocket:
     def _readable(self) -> None:
         """Now: the next tick would cost a lone message another turn of the loop."""
         if not self._scheduled:
-            self._drain()
+            self.drain()
 
     def _schedule(self) -> None:
         """At most one batch a tick, whatever asks for it."""
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._drain)
+            self._loop.call_soon(self.drain)
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """A batch now, and the next in its turn."""
         self._scheduled = False
         if self.drain_batch():
-            self._schedule()
+            self._scheduled = True
+            self._floods.join(self)
 
     def _received(self) -> Frames:
         """Nothing, or all frames of a message.

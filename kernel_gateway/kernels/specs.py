@@ -5,10 +5,12 @@ Knows jupyter_client's KernelSpecManager. Must not know what a kernelspec is use
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from jupyter_core.paths import jupyter_path
 
 from kernel_gateway.errors import KernelSpecNotFound
 from kernel_gateway.kernels.kernel import SpecEntry
@@ -21,14 +23,19 @@ if TYPE_CHECKING:
 _USUAL_DEFAULT = "python3"
 
 
+def _usual_folders() -> list[str]:
+    """As jupyter_client has them, which imports the whole of IPython to know the last one."""
+    ipython = Path(os.environ.get("IPYTHONDIR", "~/.ipython")).expanduser()
+    return [*jupyter_path("kernels"), str(ipython / "kernels")]
+
+
 class KernelSpecs:
     """Reads the folders at each call: a kernelspec that was just installed is there."""
 
     def __init__(self, settings: KernelSettings) -> None:
         self._configured = settings.default_spec
-        self._manager = KernelSpecManager()
         own = [str(folder) for folder in settings.spec_folders]
-        self._manager.kernel_dirs = own + list(self._manager.kernel_dirs)
+        self._manager = KernelSpecManager(kernel_dirs=[*own, *_usual_folders()])
 
     def get(self, name: str) -> KernelSpec:
         """A fresh copy that the caller may change. Raises `KernelSpecNotFound`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 #: By which address a person on this machine reaches what listens on every one.
 _LOCALLY = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 REST_S = 1.0  # of a listener that has no descriptors left
+TELL_EVERY_S = 60.0  # that it rests
 AT_ONCE = 32  # connections of a burst; then everybody else has a turn
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -105,7 +107,7 @@ class _Listener:
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._rest: asyncio.TimerHandle | None = None
-        self._rests = 0
+        self._told_at = -math.inf
         self._begin()
 
     def stop(self) -> None:
@@ -152,8 +154,9 @@ class _Listener:
         return SSLIOStream(secured)
 
     def _pause(self, why: str) -> None:
-        self._rests += 1
-        if self._rests & (self._rests - 1) == 0:  # 1, 2, 4, 8: it may last for days
+        now = self._loop.time()
+        if now >= self._told_at + TELL_EVERY_S:  # it may last for days
+            self._told_at = now
             log.warning("no connection is taken for %g s: %s", REST_S, why)
         self._loop.remove_reader(self._sock)
         self._rest = self._loop.call_later(REST_S, self._begin)

@@ -1,4 +1,4 @@
-"""Kernels kept ready, over the kernel in memory: who gets one, and what becomes of the others."""
+"""Warm kernels, over the kernel in memory: who gets one, and what becomes of the others."""
 
 from __future__ import annotations
 
@@ -385,7 +385,7 @@ async def test_one_that_can_never_be_adopted_is_not_kept_until_its_kernelspec_ch
 ) -> None:
     pool = await make_pool({"python3": 2}, unfit="it has its reasons")
     await pool.until(lambda: pool.fake.kernels and not pool.fake.kernels[0].alive)
-    assert "no kernel is kept ready of kernelspec 'python3': it has its reasons" in caplog.text
+    assert "no kernel is kept warm of kernelspec 'python3': it has its reasons" in caplog.text
     assert isinstance((await pool.bench.ready()).kernel, FakeKernel)
     pool.fake.behaviour = FakeBehaviour()
     pool.fake.edition = "second"
@@ -494,7 +494,7 @@ async def test_closing_leaves_none_behind(make_pool: MakePool) -> None:
     assert not pool.folder.exists()
 
 
-@pytest.mark.logs_error("what is done for a kernel that was kept ready has failed.*told badly")
+@pytest.mark.logs_error("what is done for a warm kernel has failed.*told badly")
 async def test_a_listener_that_fails_is_said(make_pool: MakePool) -> None:
     class Bad:
         def on_ready(self, info: KernelInfo) -> None:

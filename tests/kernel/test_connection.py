@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import zmq
 
 from kernel_gateway import process_limits
 from kernel_gateway.errors import KernelStartFailed
+from kernel_gateway.kernels import sockets
 from kernel_gateway.kernels.connection import ConnectionInfo, KernelConnection
 from kernel_gateway.kernels.sockets import BATCH_MESSAGES, DrainedSocket
 from kernel_gateway.messaging.message import (
@@ -24,7 +25,7 @@ from kernel_gateway.messaging.message import (
 )
 from kernel_gateway.messaging.raw import RawMessage
 from kernel_gateway.messaging.wire import Signer, from_frames, to_frames
-from tests.shared.kernels import Recorder
+from tests.shared.kernels import HANG_LIMIT_S, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -286,33 +287,59 @@ async def test_a_listener_that_fails_misses_that_message_only(
         await recorder.until(lambda: len(recorder.messages) == 3)
 
 
+@contextmanager
+def flooded(
+    context: zmq.Context[zmq.Socket[bytes]], name: str, total: int, got: list[int]
+) -> Iterator[None]:
+    """A socket to which so many messages have come, whose numbers go to `got`."""
+    left, right = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+    left.sndhwm = right.rcvhwm = 0
+    right.bind(f"inproc://{name}")
+    left.connect(f"inproc://{name}")
+    for number in range(total):
+        left.send(str(number).encode())
+    drained = DrainedSocket(right, lambda frames: got.append(int(frames[0])))
+    try:
+        yield
+    finally:
+        drained.close()
+        left.close()
+
+
 async def test_a_flood_is_read_in_batches_so_that_others_have_their_turn(
     context: zmq.Context[zmq.Socket[bytes]],
 ) -> None:
-    left, right = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
-    left.sndhwm = right.rcvhwm = 0
-    right.bind("inproc://flood")
-    left.connect("inproc://flood")
     total = 3 * BATCH_MESSAGES
-    for number in range(total):
-        left.send(str(number).encode())
     got: list[int] = []
-    full = asyncio.Event()
-
-    def take(frames: Frames) -> None:
-        got.append(int(frames[0]))
-        if len(got) == total:
-            full.set()
-
-    drained = DrainedSocket(right, take)
     turns: list[int] = []
-    while not full.is_set():
-        turns.append(len(got))
-        await asyncio.sleep(0)
+    with flooded(context, "flood", total, got):
+        async with asyncio.timeout(HANG_LIMIT_S):
+            while len(got) < total:
+                turns.append(len(got))
+                await asyncio.sleep(0)
     assert got == list(range(total))
     assert max(b - a for a, b in pairwise(turns)) <= BATCH_MESSAGES
-    drained.close()
-    left.close()
+
+
+async def test_many_floods_share_the_time_of_one(
+    context: zmq.Context[zmq.Socket[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is over with the first message here: so each turn of the loop has one."""
+    monkeypatch.setattr(sockets, "BATCH_S", -1.0)
+    total = 20
+    got: list[list[int]] = [[] for _ in range(5)]
+    with ExitStack() as stack:
+        for number, one in enumerate(got):
+            stack.enter_context(flooded(context, f"flood-{number}", total, one))
+        await asyncio.sleep(0)  # the first of each, whoever else is there
+        assert [1] * len(got) == [len(one) for one in got]
+        async with asyncio.timeout(HANG_LIMIT_S):
+            while (told := sum(map(len, got))) < total * len(got):
+                counts = [len(one) for one in got]
+                assert max(counts) - min(counts) <= 1
+                await asyncio.sleep(0)
+                assert sum(map(len, got)) - told <= 1
+    assert all(one == list(range(total)) for one in got)
 
 
 @pytest.mark.parametrize(

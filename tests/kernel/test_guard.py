@@ -29,6 +29,7 @@ for _ in range(2):
     guard.watch(subprocess.Popen(shell, start_new_session=True).pid)
 guard.release(released)
 guard.release(released)
+print("told", flush=True)
 if os.fork() == 0:
     os.close(1)
 sys.stdin.read()
@@ -54,7 +55,8 @@ def test_groups_die_with_a_killed_process_and_released_ones_do_not(
         text=True,
     ) as parent:
         assert parent.stdout is not None
-        assert ["started\n"] * 2 == [parent.stdout.readline() for _ in range(2)]
+        said = sorted(parent.stdout.readline() for _ in range(3))
+        assert ["started\n", "started\n", "told\n"] == said
         parent.kill()
         assert "" == parent.stdout.read()  # the pipe ends with its last holder
     assert sleeper.poll() is None

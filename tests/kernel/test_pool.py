@@ -1,4 +1,4 @@
-"""Kernels kept ready that are processes: what they are when somebody gets them."""
+"""Warm kernels that are processes: what they are when somebody gets them."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ async def test_none_is_kept_where_a_provisioner_of_somebody_else_starts_it(
 
 async def _refused(bench: Bench, caplog: pytest.LogCaptureFixture, why: str) -> None:
     async with asyncio.timeout(2 * HANG_LIMIT_S):
-        while "no kernel is kept ready" not in caplog.text:  # noqa: ASYNC110 - only the log says so
+        while "no kernel is kept warm" not in caplog.text:  # noqa: ASYNC110 - only the log says so
             await asyncio.sleep(0.01)
     assert why in caplog.text
     assert isinstance(bench.launcher, WarmLauncher)

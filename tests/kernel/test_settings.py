@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
 
 from kernel_gateway.errors import KernelSpecNotFound
 from kernel_gateway.kernels.environment import kernel_argv, kernel_environment, speaks_ipc
@@ -116,6 +117,18 @@ def test_kernelspecs_are_listed_by_name_and_found_at_once(tmp_path: Path) -> Non
     _specs(tmp_path, "zzz")
     assert {entry.name for entry in specs.list()} - before == {"zzz"}
     assert specs.get("zzz").display_name == "zzz"
+
+
+@pytest.mark.parametrize("profile", [None, "elsewhere"])
+def test_kernelspecs_are_looked_for_where_jupyter_client_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str | None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("IPYTHONDIR", raising=False)
+    if profile is not None:
+        monkeypatch.setenv("IPYTHONDIR", f"~/{profile}")
+    ours = KernelSpecs(KernelSettings())._manager.kernel_dirs
+    assert KernelSpecManager().kernel_dirs == ours
 
 
 @pytest.mark.parametrize("content", ["not json", "[]", '{"argv": 5}', '{"env": "x"}'])

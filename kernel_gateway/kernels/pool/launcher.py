@@ -274,7 +274,7 @@ class WarmLauncher:
     def _did(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (fault := task.exception()):
-            LOG.error("what is done for a kernel that was kept ready has failed", exc_info=fault)
+            LOG.error("what is done for a warm kernel has failed", exc_info=fault)
 
     async def _done(self) -> None:
         while self._tasks:

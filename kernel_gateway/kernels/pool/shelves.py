@@ -54,11 +54,11 @@ class Shelf:
         self.failures += 1
         more = "none is started any more" if self.failures == FAILURES else "another is started"
         name = self.seed.spec_name
-        LOG.warning("a kernel kept ready of kernelspec %r failed, %s: %s", name, more, why)
+        LOG.warning("a warm kernel of kernelspec %r failed, %s: %s", name, more, why)
 
     def refuse(self, why: str) -> None:
         self.failures = FAILURES
-        LOG.warning("no kernel is kept ready of kernelspec %r: %s", self.seed.spec_name, why)
+        LOG.warning("no kernel is kept warm of kernelspec %r: %s", self.seed.spec_name, why)
 
     def see(self, edition: str) -> None:
         """What is on disk now: it may work again."""
