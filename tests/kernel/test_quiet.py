@@ -20,7 +20,7 @@ from kernel_gateway.store.store import Store
 from tests.shared.kernels import HANG_LIMIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.shared.kernels import Bench, Started
@@ -91,12 +91,16 @@ _LEFT = {
 }
 
 
-async def is_quiet(kernel: Started, number: int) -> bool:
-    msg_id = MsgId(f"quiet{number}")
-    kernel.kernel.send(evaluate_request(msg_id, IS_QUIET))
-    value = (await kernel.recorder.ended(msg_id)).expressions[VALUE]
-    assert isinstance(value, dict)
-    return {"text/plain": "True"} == value["data"]
+async def is_quiet(kernel: Started, numbers: Iterator[int]) -> bool:
+    """By two looks, as the engine takes them."""
+    for _ in range(2):
+        msg_id = MsgId(f"quiet{next(numbers)}")
+        kernel.kernel.send(evaluate_request(msg_id, IS_QUIET))
+        value = (await kernel.recorder.ended(msg_id)).expressions[VALUE]
+        assert isinstance(value, dict)
+        if {"text/plain": "True"} != value["data"]:
+            return False
+    return True
 
 
 async def test_what_may_still_print_is_seen(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,14 +110,14 @@ async def test_what_may_still_print_is_seen(bench: Bench, monkeypatch: pytest.Mo
 
     async def becomes_quiet() -> None:
         async with asyncio.timeout(HANG_LIMIT_S):
-            while not await is_quiet(kernel, next(asked)):  # what was printed is on its way
+            while not await is_quiet(kernel, asked):  # what was printed is on its way
                 pass
 
     await kernel.run("print(1); import os, sys; os.system('echo 2')")
     await becomes_quiet()
     for what, (begin, end) in _LEFT.items():
         assert "ok" == kernel.recorder.reply(await kernel.run(begin)).status
-        assert not await is_quiet(kernel, next(asked)), what
+        assert not await is_quiet(kernel, asked), what
         assert "ok" == kernel.recorder.reply(await kernel.run(end)).status
         await becomes_quiet()
     await kernel.kernel.kill()

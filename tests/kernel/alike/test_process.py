@@ -115,7 +115,7 @@ async def test_another_start_is_another_start(folder: Path) -> None:
         async with way_of(folder, fork_server=fork_server, **settings) as way:
             seen.append(await way.shared.tells(f"{LOOK}\nscope['look']()"))
     for one in seen:  # the thread of the history may be in the middle of opening, or of a write
-        names = [name for name in one["descriptors"] if "/history.sqlite" in name]
+        names = [name for name in one["descriptors"] if "/profile_default" in name]
         for name in names:
             del one["descriptors"][name]
     expected, found = seen
