@@ -76,14 +76,6 @@ _LEFT = {
         ),
         "process.kill(); process.wait(); os.dup2(kept, 1); os.close(kept); os.close(other)",
     ),
-    "text that is being carried": (
-        (
-            "gate = Event(); plain = sys.stdout.write\n"
-            "sys.stdout.write = lambda text: gate.wait() and plain(text)\n"
-            "os.write(1, b'carried')"
-        ),
-        "del sys.stdout.write; gate.set()",
-    ),
     "an orphan": (
         "pid = int(subprocess.check_output('sleep 600 >/dev/null & echo $!', shell=True))",
         "os.kill(pid, 9)\nwhile os.path.exists(f'/proc/{pid}/fd/2'): pass",
