@@ -629,9 +629,9 @@ class ManagedKernel:
     # -- questions of ours -------------------------------------------------------------------------
 
     def _probe(self, live: LiveRun, action: actions.Probe) -> None:
-        """Is the kernel well? Then the reply it has not sent will not come."""
         self._ask_info(
             live,
+            action.channel,
             facts.KernelInfo,
             lambda: self._host.feed(live, events.ProbeAnswered(action.msg_id)),
         )
@@ -647,7 +647,7 @@ class ManagedKernel:
                 passed = True
                 self._host.feed(live, events.BarrierPassed(action.msg_id, action.prompt))
 
-        self._ask_info(live, facts.Idle, passes)
+        self._ask_info(live, Channel.CONTROL, facts.Idle, passes)
         deadline = self._clock.now().mono + BARRIER_LIMIT_S + QUIET_CAP_S
 
         def look() -> None:
@@ -662,8 +662,10 @@ class ManagedKernel:
 
         self._clock.call_later(BARRIER_LIMIT_S, look)
 
-    def _ask_info(self, live: LiveRun, awaited: type[Any], then: Callable[[], None]) -> None:
-        request = kernel_info_request(self._new_msg_id(), Channel.CONTROL)
+    def _ask_info(
+        self, live: LiveRun, channel: Channel, awaited: type[Any], then: Callable[[], None]
+    ) -> None:
+        request = kernel_info_request(self._new_msg_id(), channel)
         self._ask(request, _Question(awaited, lambda fact: then(), lost=_nothing, live=live))
 
     async def completions(self, code: str, cursor: int, limit_s: float) -> facts.Completions | None:

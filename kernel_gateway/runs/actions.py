@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from kernel_gateway.messaging.message import MsgId
+    from kernel_gateway.messaging.message import Channel, MsgId
     from kernel_gateway.runs.events import Timer
     from kernel_gateway.runs.records import Body
 
@@ -36,9 +36,14 @@ class RaiseBarrier:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ask the kernel on its control channel whether it is well, then tell `ProbeAnswered`."""
+    """Ask the kernel whether it is well, then tell `ProbeAnswered`.
+
+    On control it answers whatever it executes. On shell it answers in its turn: a reply that it
+    owes comes before that.
+    """
 
     msg_id: MsgId
+    channel: Channel
 
 
 @dataclass(frozen=True, slots=True)

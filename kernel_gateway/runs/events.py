@@ -29,7 +29,8 @@ class Timer(StrEnum):
 
     QUIET = "quiet"  # reply without idle: iopub has been quiet long enough
     QUIET_CAP = "quiet-cap"  # ... or was never quiet
-    PROBE_DUE = "probe-due"  # idle without reply: ask the kernel whether it is well
+    REPLY_DUE = "reply-due"  # idle without reply: ask for something that comes behind it
+    PROBE_DUE = "probe-due"  # ... and that did not come: ask the kernel whether it is well
     PROBE_OVER = "probe-over"  # ... and it did not answer
     AGAIN = "again"  # interrupt once more
     GRACE = "grace"  # the interrupts did not help: next step of the escalation

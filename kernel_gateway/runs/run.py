@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.errors import NotWaiting, WrongPrompt
 from kernel_gateway.messaging import facts
+from kernel_gateway.messaging.message import Channel
 from kernel_gateway.runs import actions, ending, events, records
 from kernel_gateway.runs.comms import comm_of
 from kernel_gateway.runs.ending import Ending, Escalation
@@ -43,9 +44,12 @@ QUIET_S = 1.0  # iopub without a word after the reply: the idle will not come
 #: gateway has much to read, and a run that is well must not be given up for it.
 QUIET_CAP_S = 60.0
 PROBE_AFTER_S = 0.1  # a reply is mostly this close behind its idle
+REPLY_LIMIT_S = 10.0
 PROBE_LIMIT_S = 10.0
 BLOCKED_AFTER_S = 1.0  # a kernel that is well begins sooner, unless something blocks it
-AGAIN_FIRST_S = 0.3  # kernels swallow interrupts now and then; repeated at growing distances
+#: Kernels swallow interrupts now and then: repeated at growing distances. Not sooner: the next one
+#: would hit the kernel while it tells of the first, which takes 50 ms, and ten times that in a crowd.
+AGAIN_FIRST_S = 1.0
 AGAIN_MOST_S = 2.0
 RESENDS = 5  # of a step that came back aborted because of somebody else's error
 
@@ -262,7 +266,7 @@ class Run:
             self._set(Timer.QUIET_CAP, QUIET_CAP_S)
         elif step.state is StepState.IDLE:
             self._code_over()
-            self._set(Timer.PROBE_DUE, PROBE_AFTER_S)
+            self._set(Timer.REPLY_DUE, PROBE_AFTER_S)
         elif step.state is StepState.ENDED:
             self._step_ended(step)
 
@@ -522,17 +526,23 @@ class Run:
     def _grace_over(self, step: Step) -> None:
         self._escalate()
 
-    def _probe(self, step: Step) -> None:
-        """Is the kernel well? It may owe a mark, or not have taken up what is to be cancelled."""
+    def _ask_behind(self, step: Step) -> None:
+        """Does it still owe a reply? Another thread of it may have that in hand, and be late."""
         assert step.msg_id is not None
-        self._do.append(actions.Probe(step.msg_id))
+        self._do.append(actions.Probe(step.msg_id, Channel.SHELL))
+        self._set(Timer.PROBE_DUE, REPLY_LIMIT_S)
+
+    def _probe(self, step: Step) -> None:
+        """Is it well? It may execute other code, or not have taken up what is to be cancelled."""
+        assert step.msg_id is not None
+        self._do.append(actions.Probe(step.msg_id, Channel.CONTROL))
         self._set(Timer.PROBE_OVER, PROBE_LIMIT_S)
 
     def _on_probed(self, event: events.ProbeAnswered) -> None:
         step = self._current_step(event.msg_id)
         if step is None:
             return
-        self._stop(Timer.PROBE_OVER)
+        self._stop(Timer.PROBE_DUE, Timer.PROBE_OVER)
         before = step.take(StepEvent.PROBED)
         if before is StepState.IDLE:
             self._step_ended(step)
@@ -764,7 +774,13 @@ _OF_THE_CODE = (
     Timer.IDLE_LIMIT,
     Timer.INPUT_LIMIT,
 )
-_OF_THE_MARKS = (Timer.QUIET, Timer.QUIET_CAP, Timer.PROBE_DUE, Timer.PROBE_OVER)
+_OF_THE_MARKS = (
+    Timer.QUIET,
+    Timer.QUIET_CAP,
+    Timer.REPLY_DUE,
+    Timer.PROBE_DUE,
+    Timer.PROBE_OVER,
+)
 _OF_ONE_STEP = frozenset({Timer.STEP_LIMIT, Timer.IDLE_LIMIT, Timer.INPUT_LIMIT})
 _DEADLY = frozenset({Escalation.TERMINATE, Escalation.KILL})  # to the kernel
 _LIMITS = frozenset(
@@ -781,6 +797,7 @@ _LIMITS = frozenset(
 _TIMERS: Mapping[Timer, Callable[[Run, Step], None]] = {
     Timer.QUIET: Run._give_up_idle,
     Timer.QUIET_CAP: Run._give_up_idle,
+    Timer.REPLY_DUE: Run._ask_behind,
     Timer.PROBE_DUE: Run._probe,
     Timer.PROBE_OVER: Run._probe_over,
     Timer.AGAIN: Run._again,

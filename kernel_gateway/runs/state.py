@@ -18,8 +18,11 @@ its marks were seen, the reply (shell) and the idle (iopub), or when the kernel 
 
 * REPLIED is a reply without idle. It waits until iopub has been quiet; then idle is given up as
   missing (GRACE -> LOST), and the loss is said.
-* IDLE is an idle without reply. Mostly the reply is on its way. Some kernels never send it after an
-  interrupt, although they are well; so the kernel is asked (PROBED -> ENDED). No answer: LOST.
+* IDLE is an idle without reply. Mostly the reply is on its way: ipykernel hands it to a thread, which
+  a busy machine may keep waiting. Some kernels never send it after an interrupt, although they are
+  well. So the kernel is asked over the same socket, and answers behind the reply or in its place
+  (PROBED -> ENDED). No answer: it may execute somebody else's code, so it is asked over control,
+  where a kernel that is well answers at once (PROBED -> ENDED). No answer: LOST.
 
 A request that is to be cancelled before the kernel took it up (SENT) is waited for: an interrupt
 that comes before busy is swallowed, or hits the kernel itself. So that nobody waits for ever, the

@@ -31,6 +31,21 @@ while True:
     except KeyboardInterrupt: pass
 """
 
+#: The thread that takes the kernel's replies to the wire has something else to do.
+LATE = """
+import time
+shell = get_ipython().kernel.shell_channel_thread
+shell.io_loop.add_callback(time.sleep, 0.5)
+"""
+
+
+async def test_a_reply_that_is_late_is_waited_for(kernel: Kernel) -> None:
+    """Its control channel, which answers at once, knows nothing of it."""
+    talk = await kernel.run(f"{LATE}7 + 5")
+    assert (0, "12") == (talk.exit_code, talk.text())
+    run = await kernel.client.run(talk.run_id)
+    assert run["execution_count"], "only the reply tells it"
+
 
 async def test_code_that_ends_its_process_is_lost_with_the_exit_code(
     kernel: Kernel, tmp_path: Path

@@ -185,8 +185,8 @@ def in_words(action: actions.Action) -> str:
             return f"send input {msg_id} {value!r}"
         case actions.RaiseBarrier(msg_id, prompt):
             return f"barrier {msg_id} {prompt}"
-        case actions.Probe(msg_id):
-            return f"probe {msg_id}"
+        case actions.Probe(msg_id, channel):
+            return f"probe {msg_id} on {channel}"
         case actions.SetTimer(timer, after_s):
             return f"set {timer} {after_s:g}"
         case actions.StopTimer(timer):

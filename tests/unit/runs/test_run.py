@@ -78,8 +78,8 @@ def test_a_kernel_may_be_introduced_before_the_first_step() -> None:
 def test_idle_and_reply_come_in_either_order() -> None:
     run = Played("x")
     run.ready()
-    assert ["set probe-due 0.1"] == run.says(BUSY, IDLE)
-    assert "stop probe-due" == run.says(OK)[0]
+    assert ["set reply-due 0.1"] == run.says(BUSY, IDLE)
+    assert "stop reply-due" == run.says(OK)[0]
     assert ("ok", "done", 0) == run.end
 
 
@@ -377,15 +377,28 @@ def test_a_reply_without_idle_is_given_up_however_much_is_said() -> None:
     assert ("lost", "idle_missing", 1) == run.end
 
 
-def test_a_healthy_kernel_that_owes_no_reply_has_ended_its_step() -> None:
+NO_REPLY = "error NoReply: The kernel gave no reply."
+
+
+def test_a_kernel_that_answers_in_place_of_the_reply_has_ended_its_step() -> None:
     run = Played("x")
     run.ready()
     run.says(BUSY, IDLE)
-    assert ["probe m1", "set probe-over 10"] == run.times_out(Timer.PROBE_DUE)
+    assert ["probe m1 on shell", "set probe-due 10"] == run.times_out(Timer.REPLY_DUE)
     assert ["stdout 'x'"] == run.says(printed("x"), IDLE, BUSY, ASK)
-    assert ["stop probe-over", "error NoReply: The kernel gave no reply."] == run.hears(
-        events.ProbeAnswered(run.last_sent)
-    )[:2]
+    answered = events.ProbeAnswered(run.last_sent)
+    assert ["stop probe-due", NO_REPLY] == run.hears(answered)[:2]
+    assert ("error", "exception", 1) == run.end
+
+
+def test_a_healthy_kernel_that_executes_other_code_has_ended_its_step() -> None:
+    run = Played("x")
+    run.ready()
+    run.says(BUSY, IDLE)
+    run.times_out(Timer.REPLY_DUE)
+    assert ["probe m1 on control", "set probe-over 10"] == run.times_out(Timer.PROBE_DUE)
+    answered = events.ProbeAnswered(run.last_sent)
+    assert ["stop probe-over", NO_REPLY] == run.hears(answered)[:2]
     assert ("error", "exception", 1) == run.end
 
 
@@ -393,6 +406,7 @@ def test_a_kernel_that_answers_no_probe_is_lost() -> None:
     run = Played("x")
     run.ready()
     run.says(IDLE)
+    run.times_out(Timer.REPLY_DUE)
     run.times_out(Timer.PROBE_DUE)
     assert ["dropped reply_missing 1", "kill"] == run.times_out(Timer.PROBE_OVER)[:2]
     assert ("lost", "reply_missing", 1) == run.end
@@ -403,7 +417,7 @@ def test_a_reply_may_come_while_the_kernel_is_asked() -> None:
     run = Played("x")
     run.ready()
     run.says(IDLE)
-    run.times_out(Timer.PROBE_DUE)
+    run.times_out(Timer.REPLY_DUE)
     run.says(OK)
     assert ("ok", "done", 0) == run.end
     assert [] == run.hears(events.ProbeAnswered(run.last_sent))
@@ -466,10 +480,10 @@ def test_output_of_an_aborted_attempt_does_not_mean_that_the_next_is_executed() 
     run.ready()
     run.says(BUSY, ABORTED, IDLE)
     run.says(printed("late"), to="m1")
-    asked = ["cancelling", "probe m2", "set probe-over 10"]
+    asked = ["cancelling", "probe m2 on control", "set probe-over 10"]
     assert asked == run.cancel(), "an interrupt would hit what runs before it"
     assert [] == run.hears(events.ProbeAnswered(MsgId("m1"))), "it was asked about m2"
-    told = ["stop probe-over", "interrupt", "set again 0.3", "set grace 5"]
+    told = ["stop probe-over", "interrupt", "set again 1", "set grace 5"]
     assert told == run.says(BUSY, to="m2")
 
 

@@ -54,7 +54,7 @@ def test_a_run_that_waits_for_its_turn_or_its_kernel_is_cancelled_at_once() -> N
 
 def test_a_running_step_is_interrupted() -> None:
     run = busy()
-    assert ["cancelling", "interrupt", "set again 0.3", "set grace 5"] == run.cancel()
+    assert ["cancelling", "interrupt", "set again 1", "set grace 5"] == run.cancel()
     assert ["error KeyboardInterrupt: ", "stop again", "stop grace"] == run.says(*INTERRUPTED)[:3]
     assert "completed cancelled cancelled 130" in run.says(IDLE)
     assert "interrupt" == worked(run)
@@ -65,9 +65,9 @@ def test_a_cancel_before_busy_is_remembered_and_done_after_it() -> None:
     for first in (BUSY, printed("x"), ASK):
         run = Played("sleep()")
         run.ready()
-        asked = ["cancelling", "probe m1", "set probe-over 10"]
+        asked = ["cancelling", "probe m1 on control", "set probe-over 10"]
         assert asked == run.cancel(), "somebody else's code may run on the kernel"
-        taken_up = ["stop probe-over", "interrupt", "set again 0.3", "set grace 5"]
+        taken_up = ["stop probe-over", "interrupt", "set again 1", "set grace 5"]
         assert taken_up == run.says(first)[:4]
         run.says(*INTERRUPTED, IDLE)
         assert ("cancelled", "cancelled", 130) == run.end
@@ -87,8 +87,8 @@ def test_a_kernel_that_is_well_and_never_begins_is_made_to_let_go() -> None:
     run.ready()
     run.cancel()
     run.hears(events.ProbeAnswered(run.last_sent))
-    assert ["interrupt", "set again 0.3", "set grace 5"] == run.times_out(Timer.AGAIN)
-    assert ["interrupt", "set again 0.6"] == run.times_out(Timer.AGAIN)
+    assert ["interrupt", "set again 1", "set grace 5"] == run.times_out(Timer.AGAIN)
+    assert ["interrupt", "set again 2"] == run.times_out(Timer.AGAIN)
     assert "terminate" in run.times_out(Timer.GRACE)
     run.hears(died(signal="SIGTERM"))
     assert ("cancelled", "cancelled", 130) == run.end
@@ -97,7 +97,7 @@ def test_a_kernel_that_is_well_and_never_begins_is_made_to_let_go() -> None:
 def test_a_step_that_is_never_begun_has_its_limit_too() -> None:
     run = Played("x", limits=Limits(step=2))
     run.ready()
-    told = ["cancelling", "probe m1", "set probe-over 10"]
+    told = ["cancelling", "probe m1 on control", "set probe-over 10"]
     assert told == run.times_out(Timer.STEP_LIMIT)
     run.times_out(Timer.PROBE_OVER)
     run.hears(died(signal="SIGKILL"))
@@ -109,7 +109,7 @@ def test_a_deaf_kernel_is_not_killed_when_interrupts_alone_were_asked_for() -> N
     run.ready()
     run.cancel(escalate=False)
     assert [] == run.times_out(Timer.PROBE_OVER)
-    assert ["probe m1", "set probe-over 10"] == run.cancel()
+    assert ["probe m1 on control", "set probe-over 10"] == run.cancel()
     assert ["kill"] == run.times_out(Timer.PROBE_OVER)
 
 
@@ -143,7 +143,7 @@ def test_an_answer_to_the_question_may_come_when_a_prompt_is_told() -> None:
 def test_interrupts_are_repeated_at_growing_distances() -> None:
     run = busy()
     run.cancel()
-    for again_s in (0.6, 1.2, 2, 2):
+    for again_s in (2, 2):
         assert ["interrupt", f"set again {again_s:g}"] == run.times_out(Timer.AGAIN)
 
 
@@ -216,7 +216,7 @@ def test_a_cancel_asked_once_more_is_harmless() -> None:
 
 def test_interrupts_alone_never_escalate() -> None:
     run = busy()
-    assert ["cancelling", "interrupt", "set again 0.3"] == run.cancel(escalate=False)
+    assert ["cancelling", "interrupt", "set again 1"] == run.cancel(escalate=False)
     for _ in range(20):
         assert "interrupt" == run.times_out(Timer.AGAIN)[0]
     assert [] == run.times_out(Timer.GRACE)
@@ -232,9 +232,9 @@ def test_interrupts_alone_become_an_escalation_when_one_is_asked_for() -> None:
 def test_an_escalation_asked_for_before_busy_is_remembered_too() -> None:
     run = Played("x")
     run.ready()
-    assert "probe m1" in run.cancel(escalate=False)
+    assert "probe m1 on control" in run.cancel(escalate=False)
     assert [] == run.cancel(grace_s=2)
-    told = ["stop probe-over", "interrupt", "set again 0.3", "set grace 2"]
+    told = ["stop probe-over", "interrupt", "set again 1", "set grace 2"]
     assert told == run.says(BUSY)
 
 
@@ -306,8 +306,8 @@ def test_an_idle_without_a_reply_after_an_interrupt_is_cancelled() -> None:
         else:
             run.says(BUSY)
             run.cancel()
-            assert ["stop again", "stop grace", "set probe-due 0.1"] == run.says(IDLE)
-        assert ["probe m1", "set probe-over 10"] == run.times_out(Timer.PROBE_DUE)
+            assert ["stop again", "stop grace", "set reply-due 0.1"] == run.says(IDLE)
+        assert ["probe m1 on shell", "set probe-due 10"] == run.times_out(Timer.REPLY_DUE)
         run.hears(events.ProbeAnswered(run.last_sent))
         assert ("cancelled", "cancelled", 130) == run.end
 
@@ -326,7 +326,7 @@ def test_a_waiting_run_is_cancelled() -> None:
     run = busy()
     run.says(ASK)
     run.barrier()
-    assert ["cancelling", "interrupt", "set again 0.3", "set grace 5"] == run.cancel()
+    assert ["cancelling", "interrupt", "set again 1", "set grace 5"] == run.cancel()
     assert run.run.view().prompt is None
     with pytest.raises(NotWaiting):
         run.answers("too late")
@@ -373,7 +373,7 @@ def test_a_limit_interrupts_what_runs() -> None:
         Timer.IDLE_LIMIT: "idle_limit",
     }.items():
         run = busy(limits=limits)
-        assert ["cancelling", "interrupt", "set again 0.3", "set grace 5"] == run.times_out(timer)
+        assert ["cancelling", "interrupt", "set again 1", "set grace 5"] == run.times_out(timer)
         run.says(*INTERRUPTED, IDLE)
         assert ("timeout", code, 124) == run.end
         assert ["timed-out"] == run.steps

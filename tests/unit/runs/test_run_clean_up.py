@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CLEAN = StepPlan(code="clean()", always=True)
 INTERRUPTED = (raised("KeyboardInterrupt"), failed("KeyboardInterrupt", ""))
 FAILED = (BUSY, raised("E", "first"), failed("E", "first"), IDLE)
-ESCALATION = ["interrupt", "set again 0.3", "set grace 5"]
+ESCALATION = ["interrupt", "set again 1", "set grace 5"]
 
 
 def ready(*steps: str | StepPlan, limits: Limits = NO_LIMITS) -> Played:
@@ -164,7 +164,7 @@ def test_a_limit_of_a_step_interrupts_it_and_the_run_goes_on_to_clean_up() -> No
 def test_each_step_that_cleans_up_has_an_escalation_of_its_own() -> None:
     run = busy("a", CLEAN, CLEAN, limits=Limits(step=7))
     run.times_out(Timer.STEP_LIMIT)
-    assert ["interrupt", "set again 0.6"] == run.times_out(Timer.AGAIN)
+    assert ["interrupt", "set again 2"] == run.times_out(Timer.AGAIN)
     run.says(*INTERRUPTED, IDLE)
     run.says(BUSY)
     assert ESCALATION == run.times_out(Timer.STEP_LIMIT)
@@ -177,7 +177,7 @@ def test_a_step_that_cleans_up_and_is_never_taken_up_is_made_to_let_go_as_any_ot
     run = busy("a", CLEAN, CLEAN, limits=Limits(step=7))
     run.times_out(Timer.STEP_LIMIT)
     run.says(*INTERRUPTED, IDLE)
-    assert ["probe m2", "set probe-over 10"] == run.times_out(Timer.STEP_LIMIT)
+    assert ["probe m2 on control", "set probe-over 10"] == run.times_out(Timer.STEP_LIMIT)
     run.hears(events.ProbeAnswered(run.last_sent))
     assert ESCALATION == run.times_out(Timer.AGAIN)
 
@@ -219,7 +219,7 @@ def test_a_prompt_without_an_answer_is_a_limit_of_a_step() -> None:
 
 def test_a_step_that_its_kernel_never_took_up_is_cleaned_up_after() -> None:
     run = ready("a", CLEAN, limits=Limits(step=7))
-    assert ["probe m1", "set probe-over 10"] == run.times_out(Timer.STEP_LIMIT)
+    assert ["probe m1 on control", "set probe-over 10"] == run.times_out(Timer.STEP_LIMIT)
     assert "interrupt" in run.says(BUSY)
     run.says(*INTERRUPTED, IDLE)
     run.says(BUSY, OK, IDLE)

@@ -52,7 +52,7 @@ def test_an_answer_lets_the_run_go_on() -> None:
 
 def test_without_an_answer_the_step_is_made_to_end() -> None:
     run = waiting(limits=Limits(input=60))
-    assert ["stop input", "cancelling", "interrupt", "set again 0.3", "set grace 5"] == (
+    assert ["stop input", "cancelling", "interrupt", "set again 1", "set grace 5"] == (
         run.hears(InputGiven(None, 1))
     )
     assert run.run.view().prompt is None
@@ -206,7 +206,7 @@ def test_waiting_for_input_is_not_being_idle() -> None:
 
 def test_a_prompt_without_an_answer_ends_by_its_limit() -> None:
     run = waiting(limits=Limits(input=60))
-    assert ["cancelling", "interrupt", "set again 0.3", "set grace 5"] == run.times_out(
+    assert ["cancelling", "interrupt", "set again 1", "set grace 5"] == run.times_out(
         Timer.INPUT_LIMIT
     )
     run.says(raised("KeyboardInterrupt"), failed("KeyboardInterrupt", ""), IDLE)
@@ -217,7 +217,7 @@ def test_a_kernel_that_asks_although_nobody_answers_is_interrupted() -> None:
     run = Played("readline()", allow_stdin=False)
     run.ready()
     run.says(BUSY, ASK)
-    assert ["cancelling", "interrupt", "set again 0.3", "set grace 5"] == run.barrier()
+    assert ["cancelling", "interrupt", "set again 1", "set grace 5"] == run.barrier()
     run.says(failed("", ""), IDLE)
     assert ("error", "no_input", 1) == run.end
     assert ["error"] == run.steps

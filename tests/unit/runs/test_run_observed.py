@@ -271,9 +271,9 @@ def test_a_cancel_waits_until_nothing_is_before_the_request_any_more() -> None:
     run = behind()
     assert ["cancelling"] == run.cancel(), "an interrupt would hit the others"
     assert [] == run.cancel(), "however often it is asked for"
-    assert ["probe m1", "set probe-over 10"] == reached(run)
+    assert ["probe m1 on control", "set probe-over 10"] == reached(run)
     assert ["stop probe-over", "set again 1"] == run.hears(events.ProbeAnswered(MsgId("m1")))
-    assert ["interrupt", "set again 0.3", "set grace 5"] == run.times_out(Timer.AGAIN)
+    assert ["interrupt", "set again 1", "set grace 5"] == run.times_out(Timer.AGAIN)
     run.says(*INTERRUPTED, IDLE)
     assert ("cancelled", "cancelled", 130) == run.end
 
@@ -290,7 +290,7 @@ def test_a_kernel_that_is_deaf_when_the_others_are_over_is_killed() -> None:
 def test_a_cancel_hits_the_busy_request_though_nobody_has_said_that_the_others_are_over() -> None:
     run = behind()
     run.cancel()
-    assert ["interrupt", "set again 0.3", "set grace 5"] == run.says(BUSY)
+    assert ["interrupt", "set again 1", "set grace 5"] == run.says(BUSY)
     assert [] == reached(run)
     run.says(*INTERRUPTED, IDLE)
     assert ("cancelled", "cancelled", 130) == run.end
@@ -301,7 +301,7 @@ def test_more_than_interrupts_may_be_asked_for_while_others_are_before_it() -> N
     assert ["cancelling"] == run.cancel(escalate=False)
     assert [] == run.cancel(grace_s=2)
     reached(run)
-    told = ["stop probe-over", "interrupt", "set again 0.3", "set grace 2"]
+    told = ["stop probe-over", "interrupt", "set again 1", "set grace 2"]
     assert told == run.says(BUSY)
 
 
@@ -318,7 +318,7 @@ def test_a_request_that_is_aborted_while_others_are_before_it_was_not_executed()
 def test_the_limit_of_the_run_waits_for_the_others_as_a_cancel_does() -> None:
     run = behind(limits=ALL_LIMITS)
     assert ["cancelling"] == run.times_out(Timer.RUN_LIMIT)
-    assert ["set step 9", "set idle 5", "probe m1", "set probe-over 10"] == reached(run)
+    assert ["set step 9", "set idle 5", "probe m1 on control", "set probe-over 10"] == reached(run)
     assert "interrupt" in run.says(BUSY)
     run.says(*INTERRUPTED, IDLE)
     assert ("timeout", "run_limit", 124) == run.end

@@ -382,7 +382,7 @@ class Honest:
                     self._end(failed("KeyboardInterrupt"))
             case actions.RaiseBarrier(msg_id, prompt):
                 self.iopub.append(events.BarrierPassed(msg_id, prompt))
-            case actions.Probe(msg_id):
+            case actions.Probe(msg_id, _):
                 self.shell.append(events.ProbeAnswered(msg_id))
 
     def _go_on(self) -> None:
