@@ -18,7 +18,7 @@ from contextlib import suppress
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
-from benchmarks.cells import CODE, SHOWN, Cell, execute_request
+from benchmarks.cells import CODE, Cell, execute_request, timed
 from benchmarks.measure import cpu_of_all, new_child
 from benchmarks.peers import TOKEN
 
@@ -309,14 +309,7 @@ class SocketKernel(KernelSocket):
 
     def round(self, calls: int) -> list[float]:
         self.prepare()
-        return [self._timed() for _ in range(calls)]
+        return [timed(self.execute) for _ in range(calls)]
 
     def cpu(self) -> Mapping[str, float]:
         return cpu_of_all(gateway=self._server.pid, kernel=self._pid)
-
-    def _timed(self) -> float:
-        start = time.perf_counter()
-        shown = self.execute(CODE).shown
-        took = time.perf_counter() - start
-        assert shown == SHOWN, shown
-        return took

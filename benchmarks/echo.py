@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cells import CODE, SHOWN, Cell, execute_request
+from benchmarks.cells import CODE, SHOWN, Cell, execute_request, timed
 from benchmarks.channels import BINARY, V1, WebSocket, v1_joined
 from benchmarks.measure import process_cpu
 
@@ -50,21 +50,18 @@ class Echo:
         self._socket = WebSocket(port, "/")
 
     def round(self, calls: int) -> list[float]:
-        return [self._timed() for _ in range(calls)]
+        return [timed(self._execute) for _ in range(calls)]
 
     def cpu(self) -> Mapping[str, float]:
         return {"client": time.process_time(), "gateway": process_cpu(self._pid)}
 
-    def _timed(self) -> float:
-        start = time.perf_counter()
-        header, content = execute_request(CODE, "echo")
+    def _execute(self, code: str) -> Cell:
+        header, content = execute_request(code, "echo")
         self._socket.send(self._framing.request(header, content), BINARY)
         cell = Cell(header["msg_id"])
         while not cell.over:
             self._framing.tell(cell, self._socket.receive())
-        took = time.perf_counter() - start
-        assert cell.shown == SHOWN, cell.shown
-        return took
+        return cell
 
 
 @contextmanager

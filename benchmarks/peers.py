@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import zmq
 from jupyter_client.connect import write_connection_file
 
-from benchmarks.cells import CODE, SHOWN, Cell, execute_request
+from benchmarks.cells import CODE, SHOWN, Cell, execute_request, timed
 from benchmarks.guard import end
 from benchmarks.measure import cpu_of_all, new_child, process_cpu
 
@@ -77,7 +77,7 @@ class RawKernel:
         """Its connection is not cut."""
 
     def round(self, calls: int) -> list[float]:
-        return [self._timed() for _ in range(calls)]
+        return [timed(self.execute) for _ in range(calls)]
 
     def cpu(self) -> Mapping[str, float]:
         return {"client": time.process_time(), "kernel": process_cpu(self._pid)}
@@ -85,13 +85,6 @@ class RawKernel:
     def close(self) -> None:
         self._shell.close()
         self._iopub.close()
-
-    def _timed(self) -> float:
-        start = time.perf_counter()
-        shown = self.execute(CODE).shown
-        took = time.perf_counter() - start
-        assert shown == SHOWN, shown
-        return took
 
     def execute(self, code: str) -> Cell:
         """Returns when reply and idle are there."""

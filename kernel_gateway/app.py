@@ -159,7 +159,7 @@ async def _engine(
         service = LocalService(launcher, store, engine, sender=sender, render=render)
         stack.push_async_callback(service.close)
         await service.start()
-        local.prepare(local.default_spec(), LOCAL_OWNER)
+        local.prepare(LOCAL_OWNER)
         await launcher.start()
         yield service
 

@@ -89,8 +89,13 @@ def set_descriptor_limit(pid: int, soft: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(soft, hard), hard))
 
 
-def limit_behind(fault: BaseException) -> str | None:
-    """Which limit it tells of, in words for a person; None for any other fault."""
+def explained(fault: BaseException) -> str:
+    """What it says and, if it tells of a limit, which one: in words for a person."""
+    limit = _limit_behind(fault)
+    return str(fault) if limit is None else f"{fault}. {limit}"
+
+
+def _limit_behind(fault: BaseException) -> str | None:
     number = getattr(fault, "errno", None)  # also of ZeroMQ's errors, which are no OSError
     if number == errno.EMFILE:
         return f"The gateway has {descriptors()}."

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from kernel_gateway.errors import KernelDead, MalformedMessage
 from kernel_gateway.execution.losses import DELETED, RESTARTED, RETIRED, not_launched, reason_of
 from kernel_gateway.execution.tasks import Tasks
-from kernel_gateway.kernels import inside
 from kernel_gateway.kernels.kernel import (
     Generation,
     Kernel,
@@ -25,6 +24,7 @@ from kernel_gateway.kernels.kernel import (
     LaunchRequest,
     ProcessOutput,
 )
+from kernel_gateway.kernels.prepared import quiet_expression
 from kernel_gateway.messaging import facts
 from kernel_gateway.messaging.facts import KernelInfo, fact_of
 from kernel_gateway.messaging.message import (
@@ -711,10 +711,11 @@ class ManagedKernel:
     async def is_quiet(self) -> bool:
         """Whether nothing that its code has left behind can say anything more, and all that was
         said is heard; False: nobody knows. It may take for ever."""
-        if self.info is None or self.info.implementation != inside.IMPLEMENTATION:
+        expression = quiet_expression(self.info)
+        if expression is None:
             return False
-        for _ in range(2):  # a text that is handed on while it is looked for is seen by the second
-            asked = evaluate_request(self._new_msg_id(), inside.IS_QUIET)
+        for _ in range(2):  # what the stream has got before the first is flushed before the second
+            asked = evaluate_request(self._new_msg_id(), expression)
             replied = await self.ask(asked, facts.Replied)
             if replied is None or not _is_true(replied.expressions.get(VALUE)):
                 return False

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from kernel_gateway.kernels.environment import (
     requested_environment,
 )
 from kernel_gateway.kernels.kernel import Seed
+from kernel_gateway.kernels.prepared import preparation_by
 from kernel_gateway.messaging.message import Channel, Request, execute_request
 
 if TYPE_CHECKING:
@@ -50,14 +50,8 @@ READ_AT_START = (
     "TMPDIR",
 )
 
-_TEXT = f"{Path(becoming.__file__).read_text()}\nprepare(kernel)\n"
-
-_PREPARE = f"exec({_TEXT!r}, {{'__name__': '', 'kernel': get_ipython().kernel}})"
-
-
-def preparation(msg_id: MsgId) -> Request:
-    """An error says why it can never be adopted."""
-    return execute_request(msg_id, _PREPARE, allow_stdin=False, silent=True, store_history=False)
+#: An error says why it can never be adopted.
+preparation = preparation_by(becoming.__file__)
 
 
 def rehearsal(msg_id: MsgId) -> Request:

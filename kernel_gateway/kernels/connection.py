@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import zmq
 
 from kernel_gateway.errors import KernelFault, KernelStartFailed
-from kernel_gateway.kernels import inside
+from kernel_gateway.kernels.prepared import preparable, preparation
 from kernel_gateway.kernels.readiness import Readiness
 from kernel_gateway.kernels.sockets import (
     CurveKeys,
@@ -34,7 +33,6 @@ from kernel_gateway.messaging.message import (
     Channel,
     MsgId,
     Request,
-    execute_request,
     kernel_info_request,
     shutdown_request,
 )
@@ -48,7 +46,7 @@ from kernel_gateway.messaging.wire import (
     from_frames,
     to_frames,
 )
-from kernel_gateway.process_limits import limit_behind
+from kernel_gateway.process_limits import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -57,9 +55,6 @@ LOG = logging.getLogger("kernel_gateway.kernels")
 
 PortName: TypeAlias = Literal["shell", "control", "stdin", "iopub", "hb"]
 _PORTS: tuple[PortName, ...] = ("shell", "control", "stdin", "iopub", "hb")
-
-_INSIDE = f"{Path(inside.__file__).read_text()}\nprepare(kernel)\n"
-_PREPARE = f"exec({_INSIDE!r}, {{'__name__': '', 'kernel': get_ipython().kernel}})"
 
 #: For the end of a connection whose process is gone: a grandchild may hold it open.
 PARTING_LIMIT_S = 0.5
@@ -231,9 +226,8 @@ class KernelConnection:
             for channel in (Channel.IOPUB, Channel.SHELL):
                 self._peers.append(PeerWatch(self._sockets[channel].zmq_socket))
         except zmq.ZMQError as fault:  # no descriptor is left, or the address is none
-            limit = limit_behind(fault)  # before what was opened is closed again
+            why = explained(fault)  # before what was opened is closed again
             self.close()
-            why = str(fault) if limit is None else f"{fault}. {limit}"
             raise KernelStartFailed(f"The kernel cannot be connected to: {why}") from fault
         self._readiness.start()
 
@@ -261,8 +255,8 @@ class KernelConnection:
         self.send(kernel_info_request(next(self._own_ids), Channel.SHELL))
 
     def _came_up(self, info: KernelInfo) -> None:
-        if info.implementation == inside.IMPLEMENTATION:  # before anything that prints is sent
-            self.send(_silent_request(next(self._own_ids), _PREPARE))
+        if preparable(info):  # before anything that prints is sent
+            self.send(preparation(next(self._own_ids)))
         self._on_ready(info)
 
     def _received(self, channel: Channel, frames: Frames, more: int = LEAST_BEHIND) -> None:
@@ -308,8 +302,3 @@ class KernelConnection:
             batches = [sock.drain_batch() for sock in self._sockets.values()]
             more = any(batches)
             await asyncio.sleep(0)  # the turn of all others
-
-
-def _silent_request(msg_id: MsgId, code: str) -> Request:
-    """Leaves no trace in the kernel's history and count; what comes of it concerns nobody."""
-    return execute_request(msg_id, code, allow_stdin=False, silent=True, store_history=False)

@@ -17,7 +17,6 @@ import sys
 import termios
 from typing import Any
 
-IMPLEMENTATION = "ipython"  # as its kernel_info_reply calls itself
 #: What `tell_quiet` answers to: an expression for a silent request.
 IS_QUIET = "get_ipython().kernel._kernel_gateway_is_quiet()"
 

@@ -374,10 +374,12 @@ class LocalLauncher:
         spec = self.specs.get(request.spec_name)
         return _start_of(spec, self._settings).seed(request, _edition_of(spec))
 
-    def prepare(self, spec_name: str, owner: str) -> None:
-        """Have ready soon what such kernels have in common; returns at once, raises nothing."""
+    def prepare(self, owner: str) -> None:
+        """Have ready soon what kernels of the default kernelspec have in common; returns at once,
+        raises nothing."""
         if self._forking is None:
             return
+        spec_name = self.default_spec()
         try:
             spec = self.specs.get(spec_name)
         except KernelSpecNotFound as fault:

@@ -37,7 +37,7 @@ from kernel_gateway.kernels.folder import PrivateFolder, artifact_dir_fault, mak
 from kernel_gateway.kernels.kernel import ProcessOutput
 from kernel_gateway.kernels.output import OutputPipe
 from kernel_gateway.kernels.provisioners.fork import ForkProvisioner
-from kernel_gateway.process_limits import STARTED_WITH, limit_behind, set_descriptor_limit
+from kernel_gateway.process_limits import STARTED_WITH, explained, set_descriptor_limit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -322,9 +322,7 @@ class KernelProcess:
                 set_descriptor_limit(self._pid, limit)
 
     def _start_fault(self, fault: Exception) -> str:
-        told = f"{type(fault).__name__}: {fault}"
-        limit = limit_behind(fault)
-        why = told if limit is None else f"{told}. {limit}"
+        why = f"{type(fault).__name__}: {explained(fault)}"
         return f"Kernelspec {self._request.spec_name!r} could not be started: {why}"
 
     def _watch(self) -> None:

@@ -47,8 +47,8 @@ PROBE_AFTER_S = 0.1  # a reply is mostly this close behind its idle
 REPLY_LIMIT_S = 10.0
 PROBE_LIMIT_S = 10.0
 BLOCKED_AFTER_S = 1.0  # a kernel that is well begins sooner, unless something blocks it
-#: Kernels swallow interrupts now and then: repeated at growing distances. Not sooner: the next one
-#: would hit the kernel while it tells of the first, which takes 50 ms, and ten times that in a crowd.
+#: Kernels swallow interrupts now and then: repeated at growing distances. Not sooner, or the next
+#: one hits a kernel that is telling of the first: it takes 50 ms, and ten times that in a crowd.
 AGAIN_FIRST_S = 1.0
 AGAIN_MOST_S = 2.0
 RESENDS = 5  # of a step that came back aborted because of somebody else's error

@@ -59,7 +59,7 @@ def test_its_configuration_is_taken() -> None:
 
 
 def test_what_a_kernel_starts_with_is_named() -> None:
-    told = process_limits.limit_behind(BlockingIOError(11, "Resource temporarily unavailable"))
+    told = process_limits.explained(BlockingIOError(11, "Resource temporarily unavailable"))
     for name in ("ulimit -u", "pids"):
-        assert name in str(told)
+        assert name in told
         assert name in HOWTO

@@ -14,7 +14,7 @@ import pytest
 from kernel_gateway import process_limits
 from kernel_gateway.process_limits import (
     descriptors,
-    limit_behind,
+    explained,
     raise_descriptor_limit,
     set_descriptor_limit,
 )
@@ -70,9 +70,9 @@ def test_another_process_gets_what_its_hard_limit_lets_it(asked: int, given: int
 
 
 def test_a_fault_tells_which_limit_is_behind_it() -> None:
-    told = limit_behind(OSError(errno.EMFILE, "Too many open files"))
-    assert told is not None
-    assert f"of {descriptors().limit} descriptors (ulimit -n)" in told
-    assert "pids.max" in str(limit_behind(BlockingIOError(errno.EAGAIN, "no")))
+    told = explained(OSError(errno.EMFILE, "Too many open files"))
+    assert told.startswith("[Errno 24] Too many open files. The gateway has ")
+    assert told.endswith(f" of {descriptors().limit} descriptors (ulimit -n).")
+    assert "pids.max" in explained(BlockingIOError(errno.EAGAIN, "no"))
     for other in (OSError(errno.ENOENT, "no"), OSError("no"), ValueError("no")):
-        assert limit_behind(other) is None
+        assert str(other) == explained(other)

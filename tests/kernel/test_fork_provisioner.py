@@ -127,7 +127,7 @@ async def test_a_kernel_ends_with_its_server_and_the_next_comes_from_another(
 
 async def test_the_first_kernel_finds_the_server_that_was_prepared_for_it(forking: Bench) -> None:
     assert isinstance(forking.launcher, LocalLauncher)
-    forking.launcher.prepare(forking.launcher.default_spec(), "ada")
+    forking.launcher.prepare("ada")
     started = await forking.ready(owner="ada", env={"ANY": "thing"})
     pid = await pid_of(started)
     assert is_forked(pid)

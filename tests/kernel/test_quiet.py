@@ -76,6 +76,15 @@ _LEFT = {
         ),
         "process.kill(); process.wait(); os.dup2(kept, 1); os.close(kept); os.close(other)",
     ),
+    "text that is being carried": (  # a cell's end undoes what it makes of `sys.stdout.write`
+        (
+            "from threading import *\n"
+            "gate = Event()\n"
+            "sys.stdout._schedule_flush = gate.wait\n"
+            "os.write(1, b'carried')"
+        ),
+        "del sys.stdout._schedule_flush; gate.set()",
+    ),
     "an orphan": (
         "pid = int(subprocess.check_output('sleep 600 >/dev/null & echo $!', shell=True))",
         "os.kill(pid, 9)\nwhile os.path.exists(f'/proc/{pid}/fd/2'): pass",
