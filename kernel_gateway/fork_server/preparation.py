@@ -1,6 +1,6 @@
-"""What a fork server does once, so that its kernels need not: it imports.
+"""What a fork server does once, so that its kernels need not: it imports, and compiles patterns.
 
-Only imports: a thread, a loop or a ZeroMQ context does not live through a fork, and an open file
+Nothing else: a thread, a loop or a ZeroMQ context does not live through a fork, and an open file
 would be shared by all kernels. An import that makes one makes the process `Unfit`.
 """
 
@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import io
 import os
 import select
 import signal
 import sys
+import tokenize
 from dataclasses import dataclass
 from importlib.abc import InspectLoader
 from pathlib import Path
@@ -98,6 +100,7 @@ def prepare(preload: Sequence[str]) -> None:
                 importlib.import_module(name)
         for name in preload:
             _preload(name)
+    _tokenize()
     if _threads() > 1:
         _fork_in_vain()
     if (threads := _threads()) > 1:
@@ -135,6 +138,13 @@ def own_variables() -> dict[str, str]:
         for name, value in os.environ.items()
         if os.fsencode(f"{name}={value}") not in given
     }
+
+
+def _tokenize() -> None:
+    """What reads the cells of a kernel: until Python 3.12 it compiles its patterns at first, which
+    takes longer than the cell."""
+    for _ in tokenize.generate_tokens(io.StringIO("None\n").readline):
+        pass
 
 
 def _preload(name: str) -> None:

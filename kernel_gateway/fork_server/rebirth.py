@@ -193,7 +193,8 @@ def _stream(descriptor: int, mode: str, old: Any) -> object:
 
 def _forget_the_server(launcher: Launcher) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "kernel_gateway"]:
-        del sys.modules[name]
+        # For ever: to take it apart would copy the pages of all that it holds.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(sys.modules.pop(name)))
     main = sys.modules["__main__"].__dict__
     builtins = main["__builtins__"]
     main.clear()
