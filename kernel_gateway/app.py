@@ -1,7 +1,8 @@
 """The composition root: builds launcher, store, engine and doors, and takes them down in order.
 
 Decides nothing. Knows every package; nobody but the commands knows this module. What serves HTTP is
-imported in `serve` only: a command that runs code in process needs none of it.
+imported in `serve` only: a command that runs code in process needs none of it. Engine and store are
+imported in `_engine`, while the first kernel comes up.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ import sys
 import uuid
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from enum import Enum, auto
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import GatewayError, NotebookUnwritable, Refused
-from kernel_gateway.execution.local import LocalService
+from kernel_gateway.execution.kernelspecs import specs_view
+from kernel_gateway.execution.settings import START_MARGIN_S
+from kernel_gateway.kernels.ahead import AheadLauncher
+from kernel_gateway.kernels.kernel import Generation, KernelId, LaunchRequest
 from kernel_gateway.kernels.local import LocalLauncher
 from kernel_gateway.kernels.pool.launcher import WarmLauncher
 from kernel_gateway.process_limits import (
@@ -32,14 +38,16 @@ from kernel_gateway.process_limits import (
     raise_descriptor_limit,
 )
 from kernel_gateway.service import LOCAL_OWNER
-from kernel_gateway.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from kernel_gateway.config import Settings
+    from kernel_gateway.execution.local import LocalService
+    from kernel_gateway.execution.settings import EngineSettings
     from kernel_gateway.execution.webhooks import Render
-    from kernel_gateway.service import Service
+    from kernel_gateway.service import KernelSpecsView, RunRequest, Service
+    from kernel_gateway.store.store import Store
     from kernel_gateway.web.server import Server
     from kernel_gateway.webhooks.sender import Sender
 
@@ -68,12 +76,18 @@ def headless_folder(settings: Settings) -> Path:
 
 @asynccontextmanager
 async def local_service(
-    settings: Settings, folder: Path | None = None, *, kernels: int = 1
+    settings: Settings,
+    folder: Path | None = None,
+    *,
+    kernels: int = 1,
+    first: Callable[[KernelSpecsView], RunRequest] | None = None,
 ) -> AsyncIterator[Service]:
     """The engine for one command, with a store of its own in a new `headless_folder`.
 
     `kernels` is how many it will have, one after the other or at a time: for one alone a fork
-    server would take longer to start than the kernel.
+    server would take longer to start than the kernel. `first` tells what it will be asked for
+    first: that kernel comes up while the engine does. An error of ours that it raises is told to
+    who asks then.
 
     The folder is removed at the end. When the result could not be written, and after a fault of
     ours, it stays, and a line says where: the log of the run is in it.
@@ -85,7 +99,8 @@ async def local_service(
     engine = replace(settings.engine, retention_s=_FOR_EVER_S, warm={})
     try:
         alone = settings if kernels > 1 else _without_fork_server(settings)
-        async with _engine(replace(alone, engine=engine), folder) as service:
+        alone = replace(alone, engine=engine)
+        async with _engine(alone, folder, found=_Found.NOTHING, first=first) as service:
             yield service
     except BaseException as fault:
         lost_result = isinstance(fault, NotebookUnwritable) and service.has_run
@@ -108,7 +123,7 @@ async def left_service(settings: Settings, folder: Path) -> AsyncIterator[Servic
     prepare_process()
     engine = replace(settings.engine, retention_s=_FOR_EVER_S, warm={})
     past = replace(_without_fork_server(settings), engine=engine)
-    async with _engine(past, folder, is_past=True) as service:
+    async with _engine(past, folder, found=_Found.LEFT) as service:
         yield service
 
 
@@ -126,6 +141,14 @@ def left_files(folder: Path) -> Path | None:
 _EXPECTED = (GatewayError, OSError, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
 
 
+class _Found(Enum):
+    """What an engine finds in its folder."""
+
+    NOTHING = auto()  # it was made for it
+    OWN = auto()  # what it was when it ended, or was killed
+    LEFT = auto()  # of a command that was killed: files are kept that no run has taken yet
+
+
 @asynccontextmanager
 async def _engine(
     settings: Settings,
@@ -133,16 +156,20 @@ async def _engine(
     *,
     sender: Sender | None = None,
     render: Render | None = None,
-    is_past: bool = False,
+    found: _Found = _Found.OWN,
+    first: Callable[[KernelSpecsView], RunRequest] | None = None,
 ) -> AsyncIterator[LocalService]:
-    """Each part is closed even if the closing of another fails; the store last. Of what `is_past`
-    the files are left that no run has taken yet."""
+    """Each part is closed even if the closing of another fails; the store last."""
+    engine = replace(
+        settings.engine,
+        sessions_dir=folder / "sessions",
+        artifacts_dir=None if found is _Found.LEFT else _artifacts(folder),
+    )
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(_make_private, folder)
-        store = await Store.open(replace(settings.store, folder=folder))
-        stack.push_async_callback(store.close)
+        launching = await stack.enter_async_context(AsyncExitStack())
         local = LocalLauncher(settings.kernels)
-        launcher = WarmLauncher(
+        warm = WarmLauncher(
             local,
             settings.engine.warm,
             folder=folder / "warm",
@@ -150,18 +177,63 @@ async def _engine(
             memory=settings.engine.warm_memory,
             most=settings.engine.max_kernels,
         )
-        stack.push_async_callback(launcher.close)
-        engine = replace(
-            settings.engine,
-            sessions_dir=folder / "sessions",
-            artifacts_dir=None if is_past else _artifacts(folder),
-        )
-        service = LocalService(launcher, store, engine, sender=sender, render=render)
-        stack.push_async_callback(service.close)
-        await service.start()
+        launcher = AheadLauncher(warm)
+        launching.push_async_callback(launcher.close)
         local.prepare(LOCAL_OWNER)
-        await launcher.start()
+        ids = _ids() if first is None else await _launch_ahead(launcher, first, engine)
+        service_type, store_type = await asyncio.to_thread(_imported)
+        store = await store_type.open(replace(settings.store, folder=folder))
+        stack.push_async_callback(store.close)
+        stack.push_async_exit(launching.pop_all())  # now: what becomes of kernels is to be stored
+        service = service_type(
+            launcher, store, engine, new_id=ids.__next__, sender=sender, render=render
+        )
+        stack.push_async_callback(service.close)
+        await service.start(is_new=found is _Found.NOTHING)
+        await warm.start()
         yield service
+
+
+def _imported() -> tuple[type[LocalService], type[Store]]:
+    """They take longer than all else that a command imports. Blocks."""
+    from kernel_gateway.execution.local import LocalService
+    from kernel_gateway.store.store import Store
+
+    return LocalService, Store
+
+
+async def _launch_ahead(
+    launcher: AheadLauncher,
+    first: Callable[[KernelSpecsView], RunRequest],
+    settings: EngineSettings,
+) -> Iterator[str]:
+    """The IDs for an engine that will ask for this kernel first."""
+    kernel_id = str(uuid.uuid4())
+    try:
+        asked = first(await asyncio.to_thread(specs_view, launcher))
+    except GatewayError as fault:
+        log.debug("nothing is launched ahead: %s", fault)
+        return _ids()
+    limit_s = asked.plan.limits.start or settings.start_limit_s
+    root = settings.artifacts_dir
+    launcher.launch_ahead(
+        LaunchRequest(
+            kernel_id=KernelId(kernel_id),
+            generation=Generation(1),
+            spec_name=asked.kernel_name or launcher.default_spec(),
+            owner=LOCAL_OWNER,
+            cwd=asked.cwd,
+            env=asked.env,
+            artifact_dir=None if root is None else root / kernel_id,
+            start_limit_s=limit_s + START_MARGIN_S,
+        )
+    )
+    return chain([kernel_id], _ids())
+
+
+def _ids() -> Iterator[str]:
+    while True:
+        yield str(uuid.uuid4())
 
 
 def _artifacts(folder: Path) -> Path:

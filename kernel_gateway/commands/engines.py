@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +20,15 @@ from kernel_gateway.errors import Refused
 from kernel_gateway.notebook.bringing import Homes, gathered
 from kernel_gateway.notebook.engine import LocalEngine
 from kernel_gateway.notebook.places import STANDARD, folder_of, shown
+from kernel_gateway.notebook.runner import first_request
 from kernel_gateway.service import LOCAL_OWNER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from kernel_gateway.config import Settings
     from kernel_gateway.notebook.engine import Engine
+    from kernel_gateway.notebook.job import NotebookJob
 
 ENGINE_ALIASES: dict[Any, Any] = {
     "server": "EngineCommand.server",
@@ -69,12 +71,14 @@ class EngineCommand(Command):
 
     @asynccontextmanager
     async def engine(
-        self, settings: Settings, folder: Path, *, kernels: int = 1
+        self, settings: Settings, folder: Path, jobs: Sequence[NotebookJob]
     ) -> AsyncIterator[Engine]:
-        """Of one in this process everything is in `folder`; `kernels` is how many it will have.
+        """Of one in this process everything is in `folder`; `jobs` are what it will be asked for.
         Raises `Unreachable` and the like at once when no gateway is there, and `UsageError`."""
         if self.server is None:
-            async with app.local_service(settings, folder, kernels=kernels) as service:
+            first = partial(first_request, jobs[0]) if len(jobs) == 1 else None
+            opened = app.local_service(settings, folder, kernels=len(jobs), first=first)
+            async with opened as service:
                 yield LocalEngine(service, LOCAL_OWNER)
         else:
             async with remote_engine(self.server, self.token) as engine:

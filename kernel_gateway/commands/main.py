@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from typing import Any
 
@@ -40,14 +42,24 @@ class KernelGatewayApp(CommandGroup):
 
 
 def main(argv: list[str] | None = None) -> None:
+    atexit.register(gc.freeze)  # what is there then goes with the process: no search for cycles
     app = KernelGatewayApp.instance()
     try:
-        app.initialize(argv)
+        _initialize(app, argv)
         app.start()
     except NoStart:  # a configuration file was all that was wanted
         return
     except KeyboardInterrupt:  # of a command that has no way of its own to end, or not yet
         sys.exit(INTERRUPTED)
+
+
+def _initialize(app: KernelGatewayApp, argv: list[str] | None) -> None:
+    """Imports the command. That leaves no cycles that are worth a search."""
+    gc.disable()
+    try:
+        app.initialize(argv)
+    finally:
+        gc.enable()
 
 
 if __name__ == "__main__":

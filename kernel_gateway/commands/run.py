@@ -267,7 +267,7 @@ class RunApp(EngineCommand):
                 folder, [order.file for order in orders], [order.homes for order in orders]
             )
         wanted = replace(wanted, note=_note(settings))
-        engine = self.engine(settings, folder, kernels=len(wanted.orders))
+        engine = self.engine(settings, folder, [order.job for order in wanted.orders])
         return asyncio.run(run_all(engine, wanted, keeper))
 
     def _wanted(self) -> Wanted:

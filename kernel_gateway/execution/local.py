@@ -12,7 +12,7 @@ import logging
 import uuid
 from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import (
     ArtifactNotFound,
@@ -37,6 +37,7 @@ from kernel_gateway.execution.archives import pieces
 from kernel_gateway.execution.clock import Clock, LoopClock
 from kernel_gateway.execution.culling import Culler
 from kernel_gateway.execution.health import check_of
+from kernel_gateway.execution.kernelspecs import specs_view
 from kernel_gateway.execution.listing import list_runs
 from kernel_gateway.execution.live import Identity, LiveRun
 from kernel_gateway.execution.losses import culled
@@ -45,9 +46,9 @@ from kernel_gateway.execution.past import PastRun
 from kernel_gateway.execution.plans import batch_plan, query_plan
 from kernel_gateway.execution.printed import printed
 from kernel_gateway.execution.recovery import lost_run
-from kernel_gateway.execution.resources import read_resource, resource_names
+from kernel_gateway.execution.resources import read_resource
 from kernel_gateway.execution.sessions import Sessions
-from kernel_gateway.execution.settings import EngineSettings
+from kernel_gateway.execution.settings import START_MARGIN_S, EngineSettings
 from kernel_gateway.execution.slots import Slots
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.execution.webhooks import Webhooks
@@ -73,7 +74,6 @@ from kernel_gateway.service import (
     KernelOutput,
     KernelRequest,
     KernelSpecsView,
-    KernelSpecView,
     LogPage,
     NotebookSessionChange,
     NotebookSessionRequest,
@@ -101,7 +101,6 @@ if TYPE_CHECKING:
     from kernel_gateway.execution.session import Cell, Session
     from kernel_gateway.execution.webhooks import Render
     from kernel_gateway.kernels.kernel import Launcher, SpecEntry
-    from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.answer import Answer
     from kernel_gateway.store.store import Store
     from kernel_gateway.store.values import StoredRun, Write
@@ -111,9 +110,6 @@ log = logging.getLogger("kernel_gateway.execution")
 
 CATCH_UP_S = 1.0  # for what was gathered of an observed run to be stored
 OWN = ""  # scope of the IDs of runs with kernels of their own
-#: A kernel of a run's own may take so much longer to start than its run may wait: so the run ends
-#: by its limit, and says so.
-START_MARGIN_S = 5.0
 READER_GRACE_S = 1.0  # for a reader who has a page of the log to come for the next one
 STORE_LIMIT_S = 10.0  # for a new run to be stored; after that the caller is told to come back
 
@@ -168,7 +164,13 @@ class LocalService:
 
     # -- its life ----------------------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, *, is_new: bool = False) -> None:
+        """`is_new`: there is nothing in its folders and its store that is not of this engine."""
+        if not is_new:
+            await self._recover()
+        self._tasks.start(self._sweep_for_ever())
+
+    async def _recover(self) -> None:
         """What a crashed gateway left behind becomes true first: its runs are lost."""
         await self._sessions.remove_left_behind()
         for run in await self._store.unfinished():
@@ -176,7 +178,6 @@ class LocalService:
         if self._webhooks is not None:
             await self._webhooks.resume()
         await self._notebooks.load()
-        self._tasks.start(self._sweep_for_ever())
 
     async def _lost(self, run: StoredRun) -> Sequence[Write]:
         return await lost_run(
@@ -252,22 +253,7 @@ class LocalService:
     # -- kernels -----------------------------------------------------------------------------------
 
     async def kernelspecs(self) -> KernelSpecsView:
-        return await asyncio.to_thread(self._read_specs)
-
-    def _read_specs(self) -> KernelSpecsView:
-        return KernelSpecsView(
-            default=self._launcher.default_spec(),
-            specs=tuple(
-                KernelSpecView(
-                    name=entry.name,
-                    display_name=str(entry.spec.get("display_name", entry.name)),
-                    language=str(entry.spec.get("language", "")),
-                    spec=cast("Mapping[str, Json]", entry.spec),  # it was read from JSON
-                    resources=resource_names(entry.resource_dir),
-                )
-                for entry in self._launcher.kernelspecs()
-            ),
-        )
+        return await asyncio.to_thread(specs_view, self._launcher)
 
     async def kernelspec_file(self, name: str, file: str) -> bytes:
         return await asyncio.to_thread(self._read_spec_file, name, file)

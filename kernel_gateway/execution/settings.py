@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+#: A kernel of a run's own may take so much longer to start than its run may wait: so the run ends
+#: by its limit, and says so.
+START_MARGIN_S = 5.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CullingSettings:

@@ -71,16 +71,7 @@ class LocalEngine:
     async def start(
         self, job: NotebookJob, notebook: Mapping[str, Any], kernel_name: str
     ) -> RunInfo:
-        request = RunRequest(
-            plan=run_plan(job, notebook),
-            kernel_name=kernel_name,
-            labels=job.labels,
-            cwd=job.cwd,
-            env=job.env,
-            secrets=job.secrets,
-            files=job.files,
-        )
-        return await self.service.submit(self.owner, request)
+        return await self.service.submit(self.owner, run_request(job, notebook, kernel_name))
 
     async def run(self, uid: RunUid) -> RunInfo:
         return await self.service.run(self.owner, uid)
@@ -103,6 +94,18 @@ class LocalEngine:
 
     async def give_input(self, uid: RunUid, value: str | None, prompt_id: int) -> None:
         await self.service.give_input(self.owner, uid, value, prompt_id)
+
+
+def run_request(job: NotebookJob, notebook: Mapping[str, Any], kernel_name: str) -> RunRequest:
+    return RunRequest(
+        plan=run_plan(job, notebook),
+        kernel_name=kernel_name,
+        labels=job.labels,
+        cwd=job.cwd,
+        env=job.env,
+        secrets=job.secrets,
+        files=job.files,
+    )
 
 
 def run_plan(job: NotebookJob, notebook: Mapping[str, Any]) -> RunPlan:

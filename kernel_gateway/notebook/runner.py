@@ -4,7 +4,7 @@ Knows the engine, the document and the clock. Must not know the command line: wh
 told everything that happens by frozen values, the records of the log among them, and stops it by
 `NotebookRunner.stop`.
 
-The output is saved before anything is started, then by time (`saving.Pace`), and at the end. It is
+The output is saved before anything is executed, then by time (`saving.Pace`), and at the end. It is
 a fold of the run's log, which is read until no more can come: threads may print when the last step
 is over, and the kernel has a word on its way out.
 """
@@ -27,6 +27,7 @@ from kernel_gateway.errors import (
 from kernel_gateway.notebook import metadata
 from kernel_gateway.notebook.choice import Choice, choose
 from kernel_gateway.notebook.document import Document
+from kernel_gateway.notebook.engine import run_request
 from kernel_gateway.notebook.papermill.metadata import About
 from kernel_gateway.notebook.parameters.injection import parameterized
 from kernel_gateway.notebook.plan import plan
@@ -47,7 +48,13 @@ if TYPE_CHECKING:
     from kernel_gateway.notebook.job import NotebookJob
     from kernel_gateway.notebook.saving import Sink
     from kernel_gateway.runs.view import RunView
-    from kernel_gateway.service import RunInfo, RunUid
+    from kernel_gateway.service import (
+        KernelSpecsView,
+        KernelSpecView,
+        RunInfo,
+        RunRequest,
+        RunUid,
+    )
 
 POLL_S = 30.0  # one wait for records while nothing is to be saved; a new one follows
 START_S = 2.0  # so long who does not wait any more waits for a run that is being started
@@ -84,6 +91,26 @@ class NotebookResult:
     reason: Reason
     steps: tuple[StepView, ...]
     run: RunInfo | None = None  # None: there never was one
+
+
+def first_request(job: NotebookJob, specs: KernelSpecsView) -> RunRequest:
+    """What a runner will ask an engine in this process for. Raises whatever is in the way of it."""
+    spec = choose(specs, job.kernel_name, job.source.wish).spec
+    return run_request(job, _fitted(job, spec), spec.name)
+
+
+def _fitted(job: NotebookJob, spec: KernelSpecView) -> Mapping[str, Any]:
+    """The notebook as this kernel executes it, with its parameters. Raises `InvalidField` or
+    `NotebookUnreadable` where it has not what is asked of it."""
+    notebook = parameterized(
+        job.source.notebook,
+        job.parameters,
+        kernel=spec.name,
+        language=spec.language,
+        allow_unknown=job.allow_unknown_parameters,
+    )
+    plan(notebook, job.options)
+    return notebook
 
 
 class NotebookRunner:
@@ -176,15 +203,7 @@ class NotebookRunner:
         except GatewayError as fault:
             return fault
         spec = self._choice.spec
-        notebook = parameterized(
-            job.source.notebook,
-            job.parameters,
-            kernel=spec.name,
-            language=spec.language,
-            allow_unknown=job.allow_unknown_parameters,
-        )
-        plan(notebook, job.options)
-        self._write_on(notebook)
+        self._write_on(_fitted(job, spec))
         self._document.set_kernel(spec)
         return None
 

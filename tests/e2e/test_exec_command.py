@@ -244,10 +244,11 @@ def test_a_kernel_that_does_not_come_up_is_exit_4_with_its_last_words(tmp_path: 
     assert "my last words" in process.stderr
 
 
-def test_no_web_is_imported_for_it(tmp_path: Path) -> None:
+def test_no_web_is_imported_for_it_and_no_database_before_it_runs(tmp_path: Path) -> None:
     code = (
         "import sys, kernel_gateway.commands.exec\n"
-        "print({'tornado.web', 'tornado.httpserver', 'jsonschema'} & set(sys.modules))"
+        "not_yet = {'tornado.web', 'tornado.httpserver', 'jsonschema', 'sqlalchemy'}\n"
+        "print(not_yet & set(sys.modules))"
     )
     process = subprocess.run(
         [sys.executable, "-c", code],

@@ -264,8 +264,14 @@ def test_a_limit_strikes(tmp_path: Path, option: str, code: str) -> None:
 
 
 def test_a_kernel_that_does_not_come_up_in_time(tmp_path: Path) -> None:
+    spec = tmp_path / "specs" / "silent"
+    spec.mkdir(parents=True)
+    (spec / "kernel.json").write_text(
+        '{"argv": ["sleep", "600"], "display_name": "s", "language": "x"}'
+    )
     notebook(tmp_path / "in.ipynb", "1")
-    process = run(tmp_path, "run", "in.ipynb", "--start-timeout=0.01")
+    folders = f"--Kernels.spec_folders={spec.parent}"
+    process = run(tmp_path, "run", "in.ipynb", "-k", "silent", folders, "--start-timeout=0.2")
     assert process.returncode == 4
     assert Output(tmp_path / "in.out.ipynb").reason == "start_limit"
 

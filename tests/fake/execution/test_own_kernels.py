@@ -24,8 +24,9 @@ from kernel_gateway.errors import (
     TooManyKernels,
     TooManyRuns,
 )
-from kernel_gateway.execution.local import START_MARGIN_S, STORE_LIMIT_S, LocalService
+from kernel_gateway.execution.local import STORE_LIMIT_S, LocalService
 from kernel_gateway.execution.sessions import LOOK_AGAIN_S
+from kernel_gateway.execution.settings import START_MARGIN_S
 from kernel_gateway.execution.slots import Turns
 from kernel_gateway.kernels.fake import FakeBehaviour
 from kernel_gateway.kernels.kernel import KernelExit

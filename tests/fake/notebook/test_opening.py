@@ -35,7 +35,7 @@ def settings(tmp_path: Path) -> Settings:
 async def test_a_notebook_runs_in_this_process_unless_a_gateway_is_named(
     command: EngineCommand, settings: Settings, tmp_path: Path
 ) -> None:
-    async with command.engine(settings, tmp_path / "own") as engine:
+    async with command.engine(settings, tmp_path / "own", []) as engine:
         assert isinstance(engine, LocalEngine)
         assert "python3" in {spec.name for spec in (await engine.kernelspecs()).specs}
 
@@ -45,12 +45,12 @@ async def test_a_gateway_is_asked_before_anything_is_done(
 ) -> None:
     async with running_gateway(tmp_path) as gateway:
         command.server, command.token = gateway.url, TOKEN
-        async with command.engine(settings, tmp_path / "own") as engine:
+        async with command.engine(settings, tmp_path / "own", []) as engine:
             assert isinstance(engine, RemoteEngine)
             assert await gateway.service.kernelspecs() == await engine.kernelspecs()
         command.token = "wrong"
         with pytest.raises(Unauthorized):
-            await command.engine(settings, tmp_path / "own").__aenter__()
+            await command.engine(settings, tmp_path / "own", []).__aenter__()
     with pytest.raises(Unreachable):
-        await command.engine(settings, tmp_path / "own").__aenter__()
+        await command.engine(settings, tmp_path / "own", []).__aenter__()
     assert not (tmp_path / "own").exists()

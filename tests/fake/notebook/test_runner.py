@@ -11,8 +11,7 @@ import pytest
 
 from kernel_gateway.errors import NotebookUnwritable, Unreachable
 from kernel_gateway.execution import slots
-from kernel_gateway.execution.local import START_MARGIN_S
-from kernel_gateway.execution.settings import EngineSettings
+from kernel_gateway.execution.settings import START_MARGIN_S, EngineSettings
 from kernel_gateway.kernels.fake import FakeBehaviour
 from kernel_gateway.kernels.kernel import KernelExit
 from kernel_gateway.messaging.message import Channel
