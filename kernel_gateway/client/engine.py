@@ -94,16 +94,14 @@ class RemoteEngine:
 
     async def _pieces(self, uid: RunUid, artifact: Artifact) -> AsyncIterator[bytes]:
         """Out of a file: it is seen to be the right one before a byte of it is told."""
-        folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="kernel-gateway-")
+        # Folder and file not by a thread, which would leave them to nobody when we are cancelled.
+        folder = tempfile.TemporaryDirectory(prefix="kernel-gateway-")
         try:
             path = Path(folder.name) / "artifact"
             await self._client.download(uid, artifact, path)
-            file = await asyncio.to_thread(path.open, "rb")
-            try:
+            with path.open("rb") as file:
                 while piece := await asyncio.to_thread(file.read, _CHUNK_BYTES):
                     yield piece
-            finally:
-                file.close()
         finally:
             await asyncio.to_thread(folder.cleanup)
 

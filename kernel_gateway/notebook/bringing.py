@@ -213,7 +213,8 @@ def _is_name(part: str) -> bool:
 async def _write(target: Path, content: ArtifactContent) -> None:
     """As a whole: whatever happens, what was there is there until all of it has come."""
     part = target.with_name(f".kernel-gateway-{secrets.token_hex(8)}.part")
-    file = await asyncio.to_thread(part.open, "xb")
+    # Not in a thread, which would leave it open to nobody when we are cancelled meanwhile.
+    file = part.open("xb")
     try:
         with file:
             async for piece in content.pieces:
