@@ -266,19 +266,32 @@ class HttpConnection:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._host = f"127.0.0.1:{port}"
 
-    def call(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        status, answer = self.answer(verb, path, body)
+    def call(
+        self,
+        verb: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        wait_s: int | None = None,
+    ) -> Any:
+        status, answer = self.answer(verb, path, body, wait_s=wait_s)
         assert status < 300, (status, answer)
         return answer
 
     def answer(
-        self, verb: str, path: str, body: Mapping[str, Any] | None = None
+        self,
+        verb: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        wait_s: int | None = None,
     ) -> tuple[int, Any]:
         """The status, whatever it is, and what came with it."""
         data = b"" if body is None else json.dumps(body).encode()
+        prefer = "" if wait_s is None else f"Prefer: wait={wait_s}\r\n"
         head = (
             f"{verb} {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: token {TOKEN}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+            f"{prefer}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
         )
         self._sock.sendall(head.encode() + data)
         status, answer = self._received_answer()

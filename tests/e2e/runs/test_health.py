@@ -120,7 +120,7 @@ async def _without_a_store(caller: Caller) -> None:
         await _until_ready(caller, is_ready=False)
         live, ready = await _probes(caller)
         assert (200, "store_unavailable", False) == _state(live)
-        assert (503, live.json) == (ready.status, ready.json)
+        assert (503, "store_unavailable", False) == _state(ready)
         refused = await caller.post(kernel=kernel.id, code="1")
         assert (503, "store_unavailable") == (refused.status, refused.error["code"])
         assert "Retry-After" in refused.headers
@@ -144,7 +144,7 @@ async def test_a_gateway_that_ends_is_alive_and_not_ready(tmp_path: Path) -> Non
         await _until_ready(caller, is_ready=False)
         live, ready = await _probes(caller)
         assert (200, "draining", False) == _state(live)
-        assert (503, live.json) == (ready.status, ready.json)
+        assert (503, "draining", False) == _state(ready)
         refused = await caller.post(code="1")
         assert (503, "draining") == (refused.status, refused.error["code"])
         gate.pass_(opening)
