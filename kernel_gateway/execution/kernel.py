@@ -629,11 +629,12 @@ class ManagedKernel:
     # -- questions of ours -------------------------------------------------------------------------
 
     def _probe(self, live: LiveRun, action: actions.Probe) -> None:
+        over = action.channel
         self._ask_info(
             live,
-            action.channel,
-            facts.KernelInfo,
-            lambda: self._host.feed(live, events.ProbeAnswered(action.msg_id)),
+            Channel.CONTROL if over is Channel.CONTROL else Channel.SHELL,
+            facts.Idle if over is Channel.IOPUB else facts.KernelInfo,
+            lambda: self._host.feed(live, events.ProbeAnswered(action.msg_id, over)),
         )
 
     def _raise_barrier(self, live: LiveRun, action: actions.RaiseBarrier) -> None:

@@ -38,8 +38,8 @@ class RaiseBarrier:
 class Probe:
     """Ask the kernel whether it is well, then tell `ProbeAnswered`.
 
-    On control it answers whatever it executes. On shell it answers in its turn: a reply that it
-    owes comes before that.
+    Over control it answers whatever it executes. Over shell it answers in its turn: a reply that it
+    owes comes before that, as an idle does that it owes before the one of this question over iopub.
     """
 
     msg_id: MsgId

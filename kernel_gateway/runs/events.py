@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from kernel_gateway.messaging.facts import Fact
-    from kernel_gateway.messaging.message import MsgId
+    from kernel_gateway.messaging.message import Channel, MsgId
     from kernel_gateway.runs.records import KernelIntroduced, Reason
 
 
@@ -27,8 +27,8 @@ class Instant:
 class Timer(StrEnum):
     """Each run has at most one running timer of each name."""
 
-    QUIET = "quiet"  # reply without idle: iopub has been quiet long enough
-    QUIET_CAP = "quiet-cap"  # ... or was never quiet
+    IDLE_DUE = "idle-due"  # reply without idle: ask for something that comes behind it
+    IDLE_OVER = "idle-over"  # ... and that did not come
     REPLY_DUE = "reply-due"  # idle without reply: ask for something that comes behind it
     PROBE_DUE = "probe-due"  # ... and that did not come: ask the kernel whether it is well
     PROBE_OVER = "probe-over"  # ... and it did not answer
@@ -83,9 +83,11 @@ class BarrierPassed:
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswered:
-    """The kernel is well, and would have sent the reply by now."""
+    """The kernel is well. What it had to say on this channel before it was asked has come; control
+    knows nothing of the others."""
 
     msg_id: MsgId
+    channel: Channel
 
 
 @dataclass(frozen=True, slots=True)

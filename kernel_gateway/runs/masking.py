@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, quote_plus
 
 from kernel_gateway.messaging import facts
+from kernel_gateway.messaging.message import Channel
 from kernel_gateway.messaging.strict_json import clean_text
 from kernel_gateway.runs import events, records
 from kernel_gateway.runs.events import Timer
@@ -293,7 +294,7 @@ class _End:
 
 
 _TOLD_LATER = (facts.Busy, facts.Replied, facts.InputRequested)  # text may still come before them
-_GIVEN_UP = frozenset({Timer.QUIET, Timer.QUIET_CAP, Timer.PROBE_OVER})
+_GIVEN_UP = frozenset({Timer.IDLE_OVER, Timer.PROBE_OVER})
 
 
 class Masker:
@@ -318,10 +319,7 @@ class Masker:
         if isinstance(event, events.KernelLost):
             lost = replace(event, reason=self.mask.reason(event.reason))
             return [*self._let_out(), lost]
-        is_last = isinstance(event, events.TimerOver) and event.timer in _GIVEN_UP
-        if is_last or isinstance(event, events.BarrierPassed):
-            return [*self._let_out(), event]
-        return [event]
+        return [*self._let_out(), event] if _is_behind_text(event) else [event]
 
     def _said(self, event: events.KernelSaid, *, is_over: bool) -> list[events.Event]:
         fact = event.fact
@@ -351,6 +349,15 @@ class Masker:
         if end is None or not (rest := end.take(self.mask, "", all_of_it=True)):
             return []
         return [_text(end.msg_id, end.name, rest)]
+
+
+def _is_behind_text(event: events.Event) -> bool:
+    """No more of the step's is to come, or none that was printed before."""
+    if isinstance(event, events.TimerOver):
+        return event.timer in _GIVEN_UP
+    if isinstance(event, events.ProbeAnswered):
+        return event.channel is Channel.IOPUB
+    return isinstance(event, events.BarrierPassed)
 
 
 def _text(msg_id: MsgId, name: str, text: str) -> events.Event:

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from kernel_gateway.messaging.strict_json import Json
     from kernel_gateway.runs.plan import RunPlan
 
-QUIET_S = 1.0  # iopub without a word after the reply: the idle will not come
-#: ... however much is still said. Long, because a reply can be that far before its output when the
-#: gateway has much to read, and a run that is well must not be given up for it.
-QUIET_CAP_S = 60.0
-PROBE_AFTER_S = 0.1  # a reply is mostly this close behind its idle
+IDLE_AFTER_S = 1.0  # an idle is mostly this close behind its reply
+#: Long, because a reply can be that far before its output when the gateway has much to read, and a
+#: run that is well must not be given up for it.
+IDLE_LIMIT_S = 60.0
+REPLY_AFTER_S = 0.1  # a reply is mostly this close behind its idle
 REPLY_LIMIT_S = 10.0
 PROBE_LIMIT_S = 10.0
 BLOCKED_AFTER_S = 1.0  # a kernel that is well begins sooner, unless something blocks it
@@ -255,18 +255,15 @@ class Run:
             step.reply = fact
         if step.state is not before:
             self._mark_seen(step)
-        elif step.state is StepState.REPLIED and kind in {StepEvent.OUTPUT, StepEvent.BUSY}:
-            self._set(Timer.QUIET, QUIET_S)
 
     def _mark_seen(self, step: Step) -> None:
         """One mark of the end may be there, or both."""
         if step.state is StepState.REPLIED:
             self._code_over()
-            self._set(Timer.QUIET, QUIET_S)
-            self._set(Timer.QUIET_CAP, QUIET_CAP_S)
+            self._set(Timer.IDLE_DUE, IDLE_AFTER_S)
         elif step.state is StepState.IDLE:
             self._code_over()
-            self._set(Timer.REPLY_DUE, PROBE_AFTER_S)
+            self._set(Timer.REPLY_DUE, REPLY_AFTER_S)
         elif step.state is StepState.ENDED:
             self._step_ended(step)
 
@@ -276,7 +273,7 @@ class Run:
         self._stop(Timer.PROBE_OVER)
         self._limit(Timer.STEP_LIMIT)
         self._limit(Timer.IDLE_LIMIT)
-        if self._verdict is not None and step.executing:
+        if self._verdict is not None and step.executing and self._worked not in _DEADLY:
             self._begin_escalation()
 
     def _log_output(self, step: Step, fact: facts.Fact) -> None:
@@ -526,26 +523,34 @@ class Run:
     def _grace_over(self, step: Step) -> None:
         self._escalate()
 
-    def _ask_behind(self, step: Step) -> None:
+    def _ask_behind_idle(self, step: Step) -> None:
+        """Does it still owe an idle? Behind much output it can be late."""
+        self._ask(step, Channel.IOPUB, Timer.IDLE_OVER, IDLE_LIMIT_S)
+
+    def _ask_behind_reply(self, step: Step) -> None:
         """Does it still owe a reply? Another thread of it may have that in hand, and be late."""
-        assert step.msg_id is not None
-        self._do.append(actions.Probe(step.msg_id, Channel.SHELL))
-        self._set(Timer.PROBE_DUE, REPLY_LIMIT_S)
+        self._ask(step, Channel.SHELL, Timer.PROBE_DUE, REPLY_LIMIT_S)
 
     def _probe(self, step: Step) -> None:
         """Is it well? It may execute other code, or not have taken up what is to be cancelled."""
+        self._ask(step, Channel.CONTROL, Timer.PROBE_OVER, PROBE_LIMIT_S)
+
+    def _ask(self, step: Step, channel: Channel, limit: Timer, limit_s: float) -> None:
         assert step.msg_id is not None
-        self._do.append(actions.Probe(step.msg_id, Channel.CONTROL))
-        self._set(Timer.PROBE_OVER, PROBE_LIMIT_S)
+        self._do.append(actions.Probe(step.msg_id, channel))
+        self._set(limit, limit_s)
 
     def _on_probed(self, event: events.ProbeAnswered) -> None:
         step = self._current_step(event.msg_id)
-        if step is None:
+        is_late = event.channel is Channel.CONTROL and Timer.PROBE_OVER not in self._timers
+        if step is None or is_late:  # asked before it was taken up, it says nothing of the end
             return
         self._stop(Timer.PROBE_DUE, Timer.PROBE_OVER)
         before = step.take(StepEvent.PROBED)
         if before is StepState.IDLE:
             self._step_ended(step)
+        elif before is StepState.REPLIED:
+            self._give_up_idle(step)
         elif before is StepState.SENT:
             self._set(Timer.AGAIN, BLOCKED_AFTER_S)
 
@@ -775,8 +780,8 @@ _OF_THE_CODE = (
     Timer.INPUT_LIMIT,
 )
 _OF_THE_MARKS = (
-    Timer.QUIET,
-    Timer.QUIET_CAP,
+    Timer.IDLE_DUE,
+    Timer.IDLE_OVER,
     Timer.REPLY_DUE,
     Timer.PROBE_DUE,
     Timer.PROBE_OVER,
@@ -795,9 +800,9 @@ _LIMITS = frozenset(
 )
 
 _TIMERS: Mapping[Timer, Callable[[Run, Step], None]] = {
-    Timer.QUIET: Run._give_up_idle,
-    Timer.QUIET_CAP: Run._give_up_idle,
-    Timer.REPLY_DUE: Run._ask_behind,
+    Timer.IDLE_DUE: Run._ask_behind_idle,
+    Timer.IDLE_OVER: Run._give_up_idle,
+    Timer.REPLY_DUE: Run._ask_behind_reply,
     Timer.PROBE_DUE: Run._probe,
     Timer.PROBE_OVER: Run._probe_over,
     Timer.AGAIN: Run._again,

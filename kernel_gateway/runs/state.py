@@ -16,8 +16,9 @@ The step table
 A kernel speaks over three sockets, so its marks come in any order. A step is over when **both** of
 its marks were seen, the reply (shell) and the idle (iopub), or when the kernel is gone:
 
-* REPLIED is a reply without idle. It waits until iopub has been quiet; then idle is given up as
-  missing (GRACE -> LOST), and the loss is said.
+* REPLIED is a reply without idle. Mostly it is on its way, perhaps behind much output. So the kernel
+  is asked, and the idle of that question comes over iopub behind the step's or in its place (PROBED);
+  then the step's is given up as missing (GRACE -> LOST), and the loss is said.
 * IDLE is an idle without reply. Mostly the reply is on its way: ipykernel hands it to a thread, which
   a busy machine may keep waiting. Some kernels never send it after an interrupt, although they are
   well. So the kernel is asked over the same socket, and answers behind the reply or in its place
@@ -26,8 +27,9 @@ its marks were seen, the reply (shell) and the idle (iopub), or when the kernel 
 
 A request that is to be cancelled before the kernel took it up (SENT) is waited for: an interrupt
 that comes before busy is swallowed, or hits the kernel itself. So that nobody waits for ever, the
-kernel is asked then as well, and may answer in any later state. No answer: it is deaf, and killed.
-An answer, but still no busy: something of an earlier cell blocks it, and the escalation begins.
+kernel is asked then as well, over control. No answer: it is deaf, and killed. An answer, but still
+no busy: something of an earlier cell blocks it, and the escalation begins. An answer that comes
+later than the busy is dropped: it says nothing of what else is on its way.
 
 A prompt travels on a third socket and can overtake the output printed before it. So PROMPTED, where
 the prompt is held back, lies before WAITING, where it is told; the barrier leads from one to the
@@ -153,9 +155,9 @@ STEP_TABLE: Mapping[StepState, Mapping[StepEvent, StepState]] = _rows(
     """
     PENDING  SENT -        -        -        -       -       -       -     -        -     -
     SENT     -    RUNNING  RUNNING  PROMPTED -       -       REPLIED IDLE  SENT     -     LOST
-    RUNNING  -    RUNNING  RUNNING  PROMPTED RUNNING -       REPLIED IDLE  RUNNING  -     LOST
-    PROMPTED -    PROMPTED PROMPTED PROMPTED WAITING RUNNING REPLIED IDLE  PROMPTED -     LOST
-    WAITING  -    WAITING  WAITING  PROMPTED WAITING RUNNING REPLIED IDLE  WAITING  -     LOST
+    RUNNING  -    RUNNING  RUNNING  PROMPTED RUNNING -       REPLIED IDLE  -        -     LOST
+    PROMPTED -    PROMPTED PROMPTED PROMPTED WAITING RUNNING REPLIED IDLE  -        -     LOST
+    WAITING  -    WAITING  WAITING  PROMPTED WAITING RUNNING REPLIED IDLE  -        -     LOST
     REPLIED  -    REPLIED  REPLIED  REPLIED  REPLIED -       REPLIED ENDED REPLIED  LOST  LOST
     IDLE     -    IDLE     IDLE     IDLE     IDLE    -       ENDED   IDLE  ENDED    LOST  LOST
     ENDED    -    ENDED    ENDED    ENDED    ENDED   -       ENDED   ENDED ENDED    -     -

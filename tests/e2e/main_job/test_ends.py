@@ -31,17 +31,17 @@ while True:
     except KeyboardInterrupt: pass
 """
 
-#: The thread that takes the kernel's replies to the wire has something else to do.
-LATE = """
-import time
-shell = get_ipython().kernel.shell_channel_thread
-shell.io_loop.add_callback(time.sleep, 0.5)
-"""
+KERNEL = "import time; kernel = get_ipython().kernel"
+#: The thread that takes replies to the wire has something else to do.
+LATE_REPLY = "kernel.shell_channel_thread.io_loop.add_callback(time.sleep, 0.5)"
+#: So has the one that executes, when it has replied.
+LATE_IDLE = "kernel.post_handler_hook = lambda: time.sleep(1.5)"
 
 
-async def test_a_reply_that_is_late_is_waited_for(kernel: Kernel) -> None:
-    """Its control channel, which answers at once, knows nothing of it."""
-    talk = await kernel.run(f"{LATE}7 + 5")
+@pytest.mark.parametrize("late", [LATE_REPLY, LATE_IDLE])
+async def test_a_mark_that_is_late_is_waited_for(kernel: Kernel, late: str) -> None:
+    """The control channel, which answers at once, knows nothing of it."""
+    talk = await kernel.run(f"{KERNEL}\n{late}\n7 + 5")
     assert (0, "12") == (talk.exit_code, talk.text())
     run = await kernel.client.run(talk.run_id)
     assert run["execution_count"], "only the reply tells it"

@@ -12,7 +12,7 @@ from kernel_gateway.kernels.fake import FakeBehaviour
 from kernel_gateway.kernels.kernel import KernelExit
 from kernel_gateway.messaging.message import Channel
 from kernel_gateway.runs.records import InputAnswered, Seq
-from kernel_gateway.runs.run import QUIET_CAP_S
+from kernel_gateway.runs.run import IDLE_AFTER_S, IDLE_LIMIT_S
 from kernel_gateway.service import Webhook
 from tests.fake.execution.conftest import ME, Bench, Client
 
@@ -172,7 +172,8 @@ async def test_text_behind_an_end_without_an_idle_is_not_held_back(bench: Bench)
     (request,) = [one for one in bench.kernel.requests if one.msg_type == "execute_request"]
     parent = bench.kernel.parent_of(request)
     bench.kernel.tell(Channel.SHELL, "execute_reply", {"status": "ok"}, parent)
-    bench.clock.advance(QUIET_CAP_S)
+    bench.clock.advance(IDLE_AFTER_S)
+    bench.clock.advance(IDLE_LIMIT_S)
     bench.kernel.tell(Channel.IOPUB, "stream", {"name": "stdout", "text": VALUE[:6]}, parent)
     await bench.until_told("mine", VALUE[:6])
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_gateway.messaging import facts
-from kernel_gateway.messaging.message import MsgId
+from kernel_gateway.messaging.message import Channel, MsgId
 from kernel_gateway.runs import events, records
 from kernel_gateway.runs.events import Timer
 from kernel_gateway.runs.masking import HIDDEN, Mask, Masker, fault_of, mask_of, shown_env
@@ -257,7 +257,8 @@ def test_what_is_held_back_comes_before_the_prompt_is_told() -> None:
     "end",
     [
         events.KernelLost(Reason(code="kernel_died")),
-        events.TimerOver(Timer.QUIET),
+        events.TimerOver(Timer.IDLE_OVER),
+        events.ProbeAnswered(MsgId("m1"), Channel.IOPUB),
         events.TimerOver(Timer.PROBE_OVER),
     ],
 )
@@ -284,7 +285,7 @@ def test_the_words_of_who_cancels_are_masked() -> None:
 def test_text_of_a_run_that_ended_without_an_idle_does_not_wait() -> None:
     heard = Heard()
     heard.says(printed("s3"))
-    heard.hears(events.TimerOver(Timer.QUIET))
+    heard.hears(events.TimerOver(Timer.IDLE_OVER))
     late = events.KernelSaid(MsgId("m1"), printed("s3"))
     assert ["stdout 's3'"] == [_words(one) for one in heard.masker.take(late, is_over=True)]
 

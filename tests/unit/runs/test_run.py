@@ -6,7 +6,7 @@ import pytest
 
 from kernel_gateway.errors import ImpossibleTransition
 from kernel_gateway.messaging import facts
-from kernel_gateway.messaging.message import MsgId
+from kernel_gateway.messaging.message import Channel, MsgId
 from kernel_gateway.runs import events, records
 from kernel_gateway.runs.ending import MESSAGE_CHARS, exit_status
 from kernel_gateway.runs.events import Timer
@@ -35,10 +35,9 @@ def test_a_run_is_queued_then_runs_its_step_and_is_finished() -> None:
     assert ["queued"] == run.told
     assert ["running", "step 0 running", "execute m1 'print(1)'"] == run.ready()
     assert ["stdout '1\\n'"] == run.says(BUSY, BUSY, printed("1\n"))
-    assert ["set quiet 1", "set quiet-cap 60"] == run.says(OK)
+    assert ["set idle-due 1"] == run.says(OK)
     assert [
-        "stop quiet",
-        "stop quiet-cap",
+        "stop idle-due",
         "step 0 ok",
         "finished",
         "completed ok done 0",
@@ -63,7 +62,7 @@ def test_a_run_has_its_turn_while_its_kernel_starts() -> None:
     ] == run.ready()
     assert ["set step 8", "set idle 7"] == run.says(BUSY), "counted anew from its busy"
     assert ["stdout '1'", "set idle 7"] == run.says(printed("1"))
-    assert ["stop step", "stop idle", "set quiet 1", "set quiet-cap 60"] == run.says(OK)
+    assert ["stop step", "stop idle", "set idle-due 1"] == run.says(OK)
 
 
 def test_a_kernel_may_be_introduced_before_the_first_step() -> None:
@@ -86,9 +85,9 @@ def test_idle_and_reply_come_in_either_order() -> None:
 def test_a_reply_may_precede_busy() -> None:
     run = Played("x")
     run.ready()
-    assert ["set quiet 1", "set quiet-cap 60"] == run.says(OK)
-    assert ["set quiet 1"] == run.says(BUSY), "iopub has a word to say, so it is not quiet"
-    assert ["stdout '1'", "set quiet 1"] == run.says(printed("1"))
+    assert ["set idle-due 1"] == run.says(OK)
+    assert [] == run.says(BUSY)
+    assert ["stdout '1'"] == run.says(printed("1"))
     assert [] == run.says(OK, ASK)
     run.says(IDLE)
     assert ("ok", "done", 0) == run.end
@@ -116,7 +115,7 @@ def test_what_the_kernel_repeats_after_the_end_changes_nothing() -> None:
     run.says(BUSY, OK, IDLE)
     before = run.run.view()
     assert [] == run.says(BUSY, ASK, failed(), IDLE)
-    assert [] == run.hears(events.ProbeAnswered(run.last_sent))
+    assert [] == run.hears(events.ProbeAnswered(run.last_sent, Channel.CONTROL))
     assert [] == run.barrier(0)
     assert before == run.run.view()
 
@@ -352,29 +351,54 @@ def test_input_that_was_wanted_and_refused_is_its_own_reason() -> None:
 # -- a mark is missing ----------------------------------------------------------------------------
 
 
-def test_a_reply_without_idle_is_given_up_when_iopub_is_quiet() -> None:
+def test_a_kernel_that_answers_in_place_of_the_idle_owes_it_for_good() -> None:
     run = Played("x")
     run.ready()
     run.says(BUSY, OK)
+    assert ["probe m1 on iopub", "set idle-over 60"] == run.times_out(Timer.IDLE_DUE)
+    assert ["stdout 'x'"] == run.says(printed("x"))
     assert [
         "dropped idle_missing 1",
         "step 0 died",
         "finished",
         "completed lost idle_missing 1",
         "release",
-    ] == run.times_out(Timer.QUIET)
+    ] == run.hears(events.ProbeAnswered(run.last_sent, Channel.IOPUB))
     assert [] == run.says(IDLE, OK, BUSY, ASK)
     assert ["late stdout 'x'"] == run.says(printed("x"))
 
 
-def test_a_reply_without_idle_is_given_up_however_much_is_said() -> None:
+def test_an_idle_may_come_while_the_kernel_is_asked_however_much_is_before_it() -> None:
     run = Played("x")
     run.ready()
     run.says(OK)
+    run.times_out(Timer.IDLE_DUE)
     for _ in range(30):
-        assert ["stdout '.'", "set quiet 1"] == run.says(printed("."))
-    run.times_out(Timer.QUIET_CAP)
+        assert ["stdout '.'"] == run.says(printed("."))
+    run.says(IDLE)
+    assert ("ok", "done", 0) == run.end
+    assert [] == run.hears(events.ProbeAnswered(run.last_sent, Channel.IOPUB))
+
+
+def test_an_idle_is_given_up_when_nothing_comes_in_its_place_either() -> None:
+    run = Played("x")
+    run.ready()
+    run.says(OK)
+    run.times_out(Timer.IDLE_DUE)
+    assert ["dropped idle_missing 1", "step 0 died"] == run.times_out(Timer.IDLE_OVER)[:2]
     assert ("lost", "idle_missing", 1) == run.end
+    assert [] == run.hears(events.ProbeAnswered(run.last_sent, Channel.IOPUB))
+
+
+def test_an_answer_to_what_was_asked_before_it_ran_says_nothing_of_its_end() -> None:
+    run = Played("x")
+    run.ready()
+    run.cancel()
+    asked = events.ProbeAnswered(run.last_sent, Channel.CONTROL)
+    run.says(IDLE)
+    assert [] == run.hears(asked)
+    run.says(OK)
+    assert ("ok", "done", 0) == run.end
 
 
 NO_REPLY = "error NoReply: The kernel gave no reply."
@@ -386,7 +410,7 @@ def test_a_kernel_that_answers_in_place_of_the_reply_has_ended_its_step() -> Non
     run.says(BUSY, IDLE)
     assert ["probe m1 on shell", "set probe-due 10"] == run.times_out(Timer.REPLY_DUE)
     assert ["stdout 'x'"] == run.says(printed("x"), IDLE, BUSY, ASK)
-    answered = events.ProbeAnswered(run.last_sent)
+    answered = events.ProbeAnswered(run.last_sent, Channel.SHELL)
     assert ["stop probe-due", NO_REPLY] == run.hears(answered)[:2]
     assert ("error", "exception", 1) == run.end
 
@@ -397,7 +421,7 @@ def test_a_healthy_kernel_that_executes_other_code_has_ended_its_step() -> None:
     run.says(BUSY, IDLE)
     run.times_out(Timer.REPLY_DUE)
     assert ["probe m1 on control", "set probe-over 10"] == run.times_out(Timer.PROBE_DUE)
-    answered = events.ProbeAnswered(run.last_sent)
+    answered = events.ProbeAnswered(run.last_sent, Channel.CONTROL)
     assert ["stop probe-over", NO_REPLY] == run.hears(answered)[:2]
     assert ("error", "exception", 1) == run.end
 
@@ -410,7 +434,7 @@ def test_a_kernel_that_answers_no_probe_is_lost() -> None:
     run.times_out(Timer.PROBE_DUE)
     assert ["dropped reply_missing 1", "kill"] == run.times_out(Timer.PROBE_OVER)[:2]
     assert ("lost", "reply_missing", 1) == run.end
-    assert [] == run.hears(events.ProbeAnswered(run.last_sent))
+    assert [] == run.hears(events.ProbeAnswered(run.last_sent, Channel.CONTROL))
 
 
 def test_a_reply_may_come_while_the_kernel_is_asked() -> None:
@@ -420,7 +444,7 @@ def test_a_reply_may_come_while_the_kernel_is_asked() -> None:
     run.times_out(Timer.REPLY_DUE)
     run.says(OK)
     assert ("ok", "done", 0) == run.end
-    assert [] == run.hears(events.ProbeAnswered(run.last_sent))
+    assert [] == run.hears(events.ProbeAnswered(run.last_sent, Channel.CONTROL))
 
 
 def test_a_timer_that_ran_out_at_the_moment_it_was_stopped_is_ignored() -> None:
@@ -442,10 +466,8 @@ def test_a_step_that_comes_back_aborted_is_sent_again_at_most_five_times() -> No
         assert [
             "set step 9",
             "stop step",
-            "set quiet 1",
-            "set quiet-cap 60",
-            "stop quiet",
-            "stop quiet-cap",
+            "set idle-due 1",
+            "stop idle-due",
             "set step 9",
             f"execute m{number} 'x'",
         ] == run.says(BUSY, ABORTED, IDLE)
@@ -461,7 +483,7 @@ def test_a_step_that_was_sent_again_ends_as_any_other() -> None:
     assert ["stdout 'late'"] == run.says(printed("late"), IDLE, OK, ASK, to="m1"), (
         "output of the first attempt"
     )
-    assert ["set quiet 1", "set quiet-cap 60"] == run.says(OK, to="m2")
+    assert ["set idle-due 1"] == run.says(OK, to="m2")
     run.says(BUSY, IDLE)
     assert ("ok", "done", 0) == run.end
     assert ["late stdout 'later'"] == run.says(printed("later"), to="m1")
@@ -482,7 +504,9 @@ def test_output_of_an_aborted_attempt_does_not_mean_that_the_next_is_executed() 
     run.says(printed("late"), to="m1")
     asked = ["cancelling", "probe m2 on control", "set probe-over 10"]
     assert asked == run.cancel(), "an interrupt would hit what runs before it"
-    assert [] == run.hears(events.ProbeAnswered(MsgId("m1"))), "it was asked about m2"
+    assert [] == run.hears(events.ProbeAnswered(MsgId("m1"), Channel.CONTROL)), (
+        "it was asked about m2"
+    )
     told = ["stop probe-over", "interrupt", "set again 1", "set grace 5"]
     assert told == run.says(BUSY, to="m2")
 
@@ -506,9 +530,7 @@ def test_steps_follow_each_other() -> None:
     run = Played("a", "b", mode=Mode.NOTEBOOK)
     run.ready()
     run.says(BUSY, facts.Replied("ok", execution_count=7))
-    assert ["stop quiet", "stop quiet-cap", "step 0 ok", "step 1 running", "execute m2 'b'"] == (
-        run.says(IDLE)
-    )
+    assert ["stop idle-due", "step 0 ok", "step 1 running", "execute m2 'b'"] == (run.says(IDLE))
     run.says(BUSY, facts.Replied("ok", execution_count=8), IDLE)
     assert ["ok", "ok"] == run.steps
     assert 8 == run.run.view().execution_count

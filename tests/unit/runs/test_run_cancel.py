@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernel_gateway.errors import NotWaiting
+from kernel_gateway.messaging.message import Channel
 from kernel_gateway.runs import events, records
 from kernel_gateway.runs.events import Timer
 from kernel_gateway.runs.plan import Limits, Mode
@@ -78,7 +79,7 @@ def test_a_kernel_that_is_well_but_has_not_begun_is_waited_for() -> None:
     run.ready()
     run.cancel()
     answered = ["stop probe-over", "set again 1"]
-    assert answered == run.hears(events.ProbeAnswered(run.last_sent))
+    assert answered == run.hears(events.ProbeAnswered(run.last_sent, Channel.CONTROL))
     assert "interrupt" in run.says(BUSY)
 
 
@@ -86,7 +87,7 @@ def test_a_kernel_that_is_well_and_never_begins_is_made_to_let_go() -> None:
     run = Played("x")
     run.ready()
     run.cancel()
-    run.hears(events.ProbeAnswered(run.last_sent))
+    run.hears(events.ProbeAnswered(run.last_sent, Channel.CONTROL))
     assert ["interrupt", "set again 1", "set grace 5"] == run.times_out(Timer.AGAIN)
     assert ["interrupt", "set again 2"] == run.times_out(Timer.AGAIN)
     assert "terminate" in run.times_out(Timer.GRACE)
@@ -123,13 +124,24 @@ def test_a_kernel_that_hears_nothing_is_killed_for_a_cancel() -> None:
     assert "kill" == worked(run)
 
 
+def test_a_kernel_that_is_killed_for_being_deaf_may_still_take_up_the_request() -> None:
+    run = Played("x")
+    run.ready()
+    run.cancel()
+    assert ["kill"] == run.times_out(Timer.PROBE_OVER)
+    run.says(BUSY)
+    run.hears(died(signal="SIGKILL"))
+    assert ("cancelled", "cancelled", 130) == run.end
+    assert "kill" == worked(run)
+
+
 def test_an_answer_to_the_question_may_come_in_any_later_state() -> None:
     for said in ([BUSY], [BUSY, ASK], [OK]):
         run = Played("x")
         run.ready()
         run.cancel()
         run.says(*said)
-        assert [] == run.hears(events.ProbeAnswered(run.last_sent))
+        assert [] == run.hears(events.ProbeAnswered(run.last_sent, Channel.CONTROL))
 
 
 def test_an_answer_to_the_question_may_come_when_a_prompt_is_told() -> None:
@@ -137,7 +149,7 @@ def test_an_answer_to_the_question_may_come_when_a_prompt_is_told() -> None:
     run.ready()
     run.says(ASK)
     run.barrier()
-    assert [] == run.hears(events.ProbeAnswered(run.last_sent))
+    assert [] == run.hears(events.ProbeAnswered(run.last_sent, Channel.CONTROL))
 
 
 def test_interrupts_are_repeated_at_growing_distances() -> None:
@@ -278,7 +290,7 @@ def test_a_cancel_between_steps_ends_the_run_before_the_next() -> None:
     run = busy("a", "b")
     run.says(OK)
     run.cancel()
-    assert ["step 0 ok", "step 1 not-run", "finished"] == run.says(IDLE)[2:5]
+    assert ["step 0 ok", "step 1 not-run", "finished"] == run.says(IDLE)[1:4]
     assert ("cancelled", "cancelled", 130) == run.end
     run = busy("a", "b")
     run.cancel()
@@ -308,7 +320,7 @@ def test_an_idle_without_a_reply_after_an_interrupt_is_cancelled() -> None:
             run.cancel()
             assert ["stop again", "stop grace", "set reply-due 0.1"] == run.says(IDLE)
         assert ["probe m1 on shell", "set probe-due 10"] == run.times_out(Timer.REPLY_DUE)
-        run.hears(events.ProbeAnswered(run.last_sent))
+        run.hears(events.ProbeAnswered(run.last_sent, Channel.SHELL))
         assert ("cancelled", "cancelled", 130) == run.end
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from kernel_gateway.errors import NotWaiting
 from kernel_gateway.messaging import facts
+from kernel_gateway.messaging.message import Channel
 from kernel_gateway.runs import events
 from kernel_gateway.runs.events import Timer
 from kernel_gateway.runs.plan import Limits, Mode, StepPlan
@@ -178,7 +179,7 @@ def test_a_step_that_cleans_up_and_is_never_taken_up_is_made_to_let_go_as_any_ot
     run.times_out(Timer.STEP_LIMIT)
     run.says(*INTERRUPTED, IDLE)
     assert ["probe m2 on control", "set probe-over 10"] == run.times_out(Timer.STEP_LIMIT)
-    run.hears(events.ProbeAnswered(run.last_sent))
+    run.hears(events.ProbeAnswered(run.last_sent, Channel.CONTROL))
     assert ESCALATION == run.times_out(Timer.AGAIN)
 
 
@@ -299,7 +300,8 @@ def test_a_kernel_that_dies_or_owes_a_mark_cleans_nothing_up() -> None:
     assert ["died", "not-run"] == run.steps
     run = busy("a", CLEAN)
     run.says(OK)
-    run.times_out(Timer.QUIET)
+    run.times_out(Timer.IDLE_DUE)
+    run.hears(events.ProbeAnswered(run.last_sent, Channel.IOPUB))
     assert ["died", "not-run"] == run.steps
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernel_gateway.errors import NotWaiting, WrongPrompt
-from kernel_gateway.messaging.message import MsgId
+from kernel_gateway.messaging.message import Channel, MsgId
 from kernel_gateway.runs import events, records
 from kernel_gateway.runs.events import Timer
 from kernel_gateway.runs.plan import Limits
@@ -272,7 +272,9 @@ def test_a_cancel_waits_until_nothing_is_before_the_request_any_more() -> None:
     assert ["cancelling"] == run.cancel(), "an interrupt would hit the others"
     assert [] == run.cancel(), "however often it is asked for"
     assert ["probe m1 on control", "set probe-over 10"] == reached(run)
-    assert ["stop probe-over", "set again 1"] == run.hears(events.ProbeAnswered(MsgId("m1")))
+    assert ["stop probe-over", "set again 1"] == run.hears(
+        events.ProbeAnswered(MsgId("m1"), Channel.CONTROL)
+    )
     assert ["interrupt", "set again 1", "set grace 5"] == run.times_out(Timer.AGAIN)
     run.says(*INTERRUPTED, IDLE)
     assert ("cancelled", "cancelled", 130) == run.end

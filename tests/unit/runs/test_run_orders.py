@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from kernel_gateway.errors import NotWaiting, WrongPrompt
 from kernel_gateway.messaging import facts
-from kernel_gateway.messaging.message import MsgId
+from kernel_gateway.messaging.message import Channel, MsgId
 from kernel_gateway.runs import actions, events, records
 from kernel_gateway.runs.events import Timer
 from kernel_gateway.runs.plan import Limits, Mode, StepPlan
@@ -298,7 +298,7 @@ def hostile_moves(referee: Referee) -> Iterator[Callable[[int], events.Event]]:
         if isinstance(action, actions.RaiseBarrier):
             yield lambda number, to=action: events.BarrierPassed(to.msg_id, to.prompt)  # type: ignore[misc]
         elif isinstance(action, actions.Probe):
-            yield lambda number, to=action: events.ProbeAnswered(to.msg_id)  # type: ignore[misc]
+            yield lambda number, to=action: events.ProbeAnswered(to.msg_id, to.channel)  # type: ignore[misc]
     yield lambda number: events.KernelLost(
         records.Reason(code="kernel_died", signal=("SIGINT", "SIGKILL", None)[number % 3]),
         deleted=number % 5 == 0,
@@ -382,8 +382,9 @@ class Honest:
                     self._end(failed("KeyboardInterrupt"))
             case actions.RaiseBarrier(msg_id, prompt):
                 self.iopub.append(events.BarrierPassed(msg_id, prompt))
-            case actions.Probe(msg_id, _):
-                self.shell.append(events.ProbeAnswered(msg_id))
+            case actions.Probe(msg_id, channel):
+                ways = {Channel.IOPUB: self.iopub}
+                ways.get(channel, self.shell).append(events.ProbeAnswered(msg_id, channel))
 
     def _go_on(self) -> None:
         while self.rest:
