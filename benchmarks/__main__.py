@@ -23,7 +23,7 @@ from benchmarks.rivals import PACKAGES, version_in
 from benchmarks.suite import PARTS, Part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -42,7 +42,7 @@ def main() -> None:
     run = _measured(options.only or list(PARTS), Effort(asked=options.rounds, quick=options.quick))
     print(report(run))
     if folder:
-        _write(folder, _whole(folder, run) if options.only else run)
+        _write(folder, _whole(folder, run, options.only) if options.only else run)
 
 
 def _options() -> argparse.Namespace:
@@ -128,9 +128,9 @@ def _ended(*_: Any) -> None:
 # -- what is kept ---------------------------------------------------------------------------------
 
 
-def _whole(folder: Path, run: Run) -> Run:
+def _whole(folder: Path, run: Run, parts: Collection[str]) -> Run:
     with suppress(FileNotFoundError):
-        return merged(from_json(json.loads((folder / LATEST).read_text())), run)
+        return merged(from_json(json.loads((folder / LATEST).read_text())), run, parts)
     return run
 
 

@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 Bound = Literal["at most", "at least"]
 
@@ -98,11 +98,12 @@ class Run:
     quick: bool = False
 
 
-def merged(before: Run, after: Run) -> Run:
-    """The measures of `after`, and those of `before` that have other names."""
+def merged(before: Run, after: Run, parts: Collection[str]) -> Run:
+    """The measures of `after`, for which `parts` were run, and those of `before` that have other
+    names."""
     names = {one.name for one in after.measures}
     kept = [one for one in before.measures if one.name not in names]
-    missing = {name: why for name, why in before.missing.items() if name not in names}
+    missing = {name: why for name, why in before.missing.items() if name not in parts}
     return replace(
         after,
         versions={**before.versions, **after.versions},

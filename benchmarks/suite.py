@@ -215,7 +215,7 @@ def _relay(effort: Effort, flood: Flood, setting: str, limit: float) -> Measure:
     with ExitStack() as stack:
         field = Field(stack)
         kernels = _flooded(field, stack.enter_context(kernelspecs()))
-        results = alternate_floods(list(kernels.values()), flood, rounds=effort.rounds(7, 2))
+        results = alternate_floods(list(kernels.values()), flood, rounds=effort.rounds(5, 2))
     parts = {name: "client" if name == _RAW_CLIENT else "gateway" for name in kernels}
     found = [
         cpu_series(name, result, flood, parts[name])
@@ -307,7 +307,7 @@ PARTS: Mapping[str, Part] = {
     "create": Part(starts.created, 360),
     "burst": Part(starts.burst, 240),
     "warm": Part(warm, 420),
-    "relay": Part(relay, 180),
+    "relay": Part(relay, 300),
     "bulk": Part(bulk, 180),
     "many-idle": Part(many.idle, 480),
     "many-busy": Part(many.busy, 240),

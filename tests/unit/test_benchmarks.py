@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
@@ -112,8 +113,16 @@ def test_a_run_that_was_written_is_read_again_as_it_was() -> None:
 
 def test_measures_that_were_made_again_take_the_place_of_their_former_selves() -> None:
     again = measure(target(limit=1), name="bulk")
-    both = merged(run(measure(), measure(name="bulk")), run(again))
+    both = merged(run(measure(), measure(name="bulk")), run(again), ["bulk"])
     assert (measure(), again) == both.measures
+
+
+def test_a_part_that_has_failed_before_and_does_not_any_more_is_not_told_as_missing() -> None:
+    before = run(measure())
+    assert before.missing
+    after = replace(before, missing={})
+    assert before.missing == merged(before, after, ["warm"]).missing
+    assert {} == merged(before, after, list(before.missing)).missing
 
 
 def test_the_picture_is_xml_and_has_a_bar_for_everyone_who_has_a_speed() -> None:
