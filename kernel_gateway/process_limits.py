@@ -22,6 +22,7 @@ KERNEL_DESCRIPTORS = 16
 
 _KEPT_BACK = 64  # files of the store, answers to who is there, deliveries to webhooks
 _SHARE = 16  # of a small limit this part is kept back
+_LEAST_KEPT_BACK = 8  # the store alone takes so many, when it reads and writes at once
 _OPEN = "/proc/self/fd"
 
 
@@ -36,7 +37,7 @@ class Descriptors:
 
     @property
     def kept_back(self) -> int:
-        return min(_KEPT_BACK, self.limit // _SHARE)
+        return min(_KEPT_BACK, max(_LEAST_KEPT_BACK, self.limit // _SHARE))
 
     @property
     def are_short(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_KEPT_BACK, _SHARE = 64, 16  # see docs/how-to/many-kernels.md
+_KEPT_BACK, _SHARE, _LEAST = 64, 16, 8  # see docs/how-to/many-kernels.md
 
 
 def _counted(pid: int) -> int:
@@ -24,7 +24,7 @@ def descriptors_left(count: int, pid: int = 0) -> Iterator[int]:
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     used = os.stat(f"/proc/{pid or 'self'}/fd").st_size or _counted(pid)
     limit = used + count
-    while limit - min(_KEPT_BACK, limit // _SHARE) < used + count:
+    while limit - min(_KEPT_BACK, max(_LEAST, limit // _SHARE)) < used + count:
         limit += 1
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, before[1]))
     try:

@@ -366,6 +366,8 @@ async def test_a_run_waits_for_room_where_kernels_are_limited(bench: Bench) -> N
 
 async def test_a_run_waits_for_descriptors_though_no_kernel_ends(bench: Bench) -> None:
     with descriptors_left(0):
+        reads = (bench.service.runs(ME, RunQuery()) for _ in range(2))
+        await asyncio.gather(*reads)  # with both readers of the store: one is not there yet
         assert 0 == (await bench.submit("print b", run_id="r")).queue_position
         bench.clock.advance(LOOK_AGAIN_S)
         assert [] == bench.launcher.kernels
