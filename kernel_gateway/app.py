@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import GatewayError, NotebookUnwritable, Refused
 from kernel_gateway.execution.kernelspecs import specs_view
-from kernel_gateway.execution.settings import START_MARGIN_S
 from kernel_gateway.kernels.ahead import AheadLauncher
 from kernel_gateway.kernels.kernel import Generation, KernelId, LaunchRequest
 from kernel_gateway.kernels.local import LocalLauncher
@@ -214,8 +213,6 @@ async def _launch_ahead(
     except GatewayError as fault:
         log.debug("nothing is launched ahead: %s", fault)
         return _ids()
-    limit_s = asked.plan.limits.start or settings.start_limit_s
-    root = settings.artifacts_dir
     launcher.launch_ahead(
         LaunchRequest(
             kernel_id=KernelId(kernel_id),
@@ -224,8 +221,8 @@ async def _launch_ahead(
             owner=LOCAL_OWNER,
             cwd=asked.cwd,
             env=asked.env,
-            artifact_dir=None if root is None else root / kernel_id,
-            start_limit_s=limit_s + START_MARGIN_S,
+            artifact_dir=settings.artifact_dir(kernel_id),
+            start_limit_s=settings.own_start_limit_s(asked.plan.limits.start),
         )
     )
     return chain([kernel_id], _ids())

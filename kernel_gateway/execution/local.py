@@ -48,7 +48,7 @@ from kernel_gateway.execution.printed import printed
 from kernel_gateway.execution.recovery import lost_run
 from kernel_gateway.execution.resources import read_resource
 from kernel_gateway.execution.sessions import Sessions
-from kernel_gateway.execution.settings import START_MARGIN_S, EngineSettings
+from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.execution.slots import Slots
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.execution.webhooks import Webhooks
@@ -528,8 +528,8 @@ class LocalService:
         name = request.kernel_name or self._launcher.default_spec()
         if plan.mode is Mode.BATCH:
             name = self._settings.command_spec
-        assert plan.limits.start is not None
-        return self._sessions.make_own(owner, name, plan.limits.start + START_MARGIN_S, request)
+        start_limit_s = self._settings.own_start_limit_s(plan.limits.start)
+        return self._sessions.make_own(owner, name, start_limit_s, request)
 
     def _check_webhook(self, request: RunRequest) -> None:
         """Raises `InvalidField`."""

@@ -220,7 +220,6 @@ class Sessions:
     def _new(
         self, session_id: KernelId, origin: Origin, folder: SessionFolder | None = None
     ) -> Session:
-        root = self._settings.artifacts_dir
         return Session(
             session_id,
             origin,
@@ -232,7 +231,7 @@ class Sessions:
             tell=self._tell,
             observe=self._observe,
             check_open=self._check_open,
-            artifact_dir=None if root is None else root / session_id,
+            artifact_dir=self._settings.artifact_dir(session_id),
             collect=self._collector.collect,
         )
 

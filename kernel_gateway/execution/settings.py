@@ -71,3 +71,11 @@ class EngineSettings:
     log: LogLimits = field(default_factory=LogLimits)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     culling: CullingSettings = CullingSettings()
+
+    def artifact_dir(self, kernel_id: str) -> Path | None:
+        """Where this kernel leaves files for its runs."""
+        return None if self.artifacts_dir is None else self.artifacts_dir / kernel_id
+
+    def own_start_limit_s(self, limit_s: float | None) -> float:
+        """For the kernel of a run's own to come up, when its run waits so long for that."""
+        return (self.start_limit_s if limit_s is None else limit_s) + START_MARGIN_S
