@@ -578,6 +578,9 @@ class Service(Protocol):
     async def kernelspecs(self) -> KernelSpecsView:
         """What can be started at this moment; unreadable ones are left out."""
 
+    async def kernelspec(self, name: str) -> KernelSpecView:
+        """That of this name, in whatever case. `KernelSpecNotFound`."""
+
     async def kernelspec_file(self, name: str, file: str) -> bytes:
         """One of its `resources`, or another file below its folder. `KernelSpecNotFound`,
         `FileNotThere`, `OutsideFolder`, `TooLarge`."""

@@ -12,8 +12,9 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
+from kernel_gateway.errors import KernelSpecNotFound
 from kernel_gateway.execution.tasks import Tasks
-from kernel_gateway.kernels.kernel import entry_named, told_us
+from kernel_gateway.kernels.kernel import told_us
 from kernel_gateway.service import KernelState
 
 if TYPE_CHECKING:
@@ -76,11 +77,9 @@ class Culler:
         """A kernelspec that cannot be read asks for nothing."""
         asked: float | None = None
         try:
-            entries = await asyncio.to_thread(self._launcher.kernelspecs)
-            if (entry := entry_named(entries, spec)) is not None:
-                asked = asked_by(entry.spec)
-        except OSError as fault:
-            log.warning("kernelspecs cannot be listed: %s", fault)
+            asked = asked_by((await asyncio.to_thread(self._launcher.kernelspec, spec)).spec)
+        except KernelSpecNotFound as fault:
+            log.warning("its kernels are culled as all others are: %s", fault)
         self._specs[spec] = asked
         self._reading.discard(spec)
         for session in list(self._sessions.values()):

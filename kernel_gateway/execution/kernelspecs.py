@@ -13,7 +13,7 @@ from kernel_gateway.service import KernelSpecsView, KernelSpecView
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kernel_gateway.kernels.kernel import Launcher
+    from kernel_gateway.kernels.kernel import Launcher, SpecEntry
     from kernel_gateway.messaging.strict_json import Json
 
 
@@ -21,14 +21,16 @@ def specs_view(launcher: Launcher) -> KernelSpecsView:
     """Reads files."""
     return KernelSpecsView(
         default=launcher.default_spec(),
-        specs=tuple(
-            KernelSpecView(
-                name=entry.name,
-                display_name=str(entry.spec.get("display_name", entry.name)),
-                language=str(entry.spec.get("language", "")),
-                spec=cast("Mapping[str, Json]", entry.spec),  # it was read from JSON
-                resources=resource_names(entry.resource_dir),
-            )
-            for entry in launcher.kernelspecs()
-        ),
+        specs=tuple(map(spec_view, launcher.kernelspecs())),
+    )
+
+
+def spec_view(entry: SpecEntry) -> KernelSpecView:
+    """Reads files."""
+    return KernelSpecView(
+        name=entry.name,
+        display_name=str(entry.spec.get("display_name", entry.name)),
+        language=str(entry.spec.get("language", "")),
+        spec=cast("Mapping[str, Json]", entry.spec),  # it was read from JSON
+        resources=resource_names(entry.resource_dir),
     )

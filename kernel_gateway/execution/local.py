@@ -37,7 +37,7 @@ from kernel_gateway.execution.archives import pieces
 from kernel_gateway.execution.clock import Clock, LoopClock
 from kernel_gateway.execution.culling import Culler
 from kernel_gateway.execution.health import check_of
-from kernel_gateway.execution.kernelspecs import specs_view
+from kernel_gateway.execution.kernelspecs import spec_view, specs_view
 from kernel_gateway.execution.listing import list_runs
 from kernel_gateway.execution.live import Identity, LiveRun
 from kernel_gateway.execution.losses import culled
@@ -52,7 +52,6 @@ from kernel_gateway.execution.settings import EngineSettings
 from kernel_gateway.execution.slots import Slots
 from kernel_gateway.execution.tasks import Tasks
 from kernel_gateway.execution.webhooks import Webhooks
-from kernel_gateway.kernels.kernel import entry_named
 from kernel_gateway.messaging.message import MsgId
 from kernel_gateway.runs import events
 from kernel_gateway.runs.log import Log
@@ -74,6 +73,7 @@ from kernel_gateway.service import (
     KernelOutput,
     KernelRequest,
     KernelSpecsView,
+    KernelSpecView,
     LogPage,
     NotebookSessionChange,
     NotebookSessionRequest,
@@ -100,7 +100,7 @@ if TYPE_CHECKING:
     from kernel_gateway.execution.health import Health
     from kernel_gateway.execution.session import Cell, Session
     from kernel_gateway.execution.webhooks import Render
-    from kernel_gateway.kernels.kernel import Launcher, SpecEntry
+    from kernel_gateway.kernels.kernel import Launcher
     from kernel_gateway.runs.answer import Answer
     from kernel_gateway.store.store import Store
     from kernel_gateway.store.values import StoredRun, Write
@@ -255,17 +255,13 @@ class LocalService:
     async def kernelspecs(self) -> KernelSpecsView:
         return await asyncio.to_thread(specs_view, self._launcher)
 
+    async def kernelspec(self, name: str) -> KernelSpecView:
+        return await asyncio.to_thread(lambda: spec_view(self._launcher.kernelspec(name)))
+
     async def kernelspec_file(self, name: str, file: str) -> bytes:
-        return await asyncio.to_thread(self._read_spec_file, name, file)
-
-    def _read_spec_file(self, name: str, file: str) -> bytes:
-        return read_resource(self._read_spec(name).resource_dir, file)
-
-    def _read_spec(self, name: str) -> SpecEntry:
-        entry = entry_named(self._launcher.kernelspecs(), name)
-        if entry is None:
-            raise KernelSpecNotFound(f"There is no kernelspec {name[:200]!r}.")
-        return entry
+        return await asyncio.to_thread(
+            lambda: read_resource(self._launcher.kernelspec(name).resource_dir, file)
+        )
 
     async def create_kernel(self, owner: Owner, request: KernelRequest) -> KernelInfoView:
         return self._sessions.make_kernel(owner, request).view()
@@ -310,7 +306,7 @@ class LocalService:
         if session.health is not None:
             return session.health
         try:
-            entry = await asyncio.to_thread(self._read_spec, session.origin.spec_name)
+            entry = await asyncio.to_thread(self._launcher.kernelspec, session.origin.spec_name)
         except KernelSpecNotFound:  # it has been removed since
             return session.watched(None)
         return session.watched(check_of(entry.spec))
@@ -468,7 +464,7 @@ class LocalService:
                 raise RunExpired(f"The run {run_id!r} is over and no longer kept.")
         if run_id is None or (owner, run_id) not in self._own_ids:
             name = request.kernel_name or self._launcher.default_spec()
-            await asyncio.to_thread(self._read_spec, name)
+            await asyncio.to_thread(self._launcher.kernelspec, name)
         uid = None if run_id is None else self._own_ids.get((owner, run_id))
         return None if uid is None else self._live[uid]
 

@@ -67,6 +67,9 @@ class AheadLauncher:
     def default_spec(self) -> str:
         return self._launcher.default_spec()
 
+    def kernelspec(self, name: str) -> SpecEntry:
+        return self._launcher.kernelspec(name)
+
     def kernelspecs(self) -> Sequence[SpecEntry]:
         return self._launcher.kernelspecs()
 

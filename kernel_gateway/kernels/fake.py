@@ -726,15 +726,17 @@ class FakeLauncher:
     def default_spec(self) -> str:
         return self._specs[0]
 
+    def kernelspec(self, name: str) -> SpecEntry:
+        if name.lower() not in self._specs:
+            raise KernelSpecNotFound(f"There is no kernelspec {name!r}.")
+        return SpecEntry(
+            name=name.lower(),
+            resource_dir=Path(),
+            spec={"display_name": f"Fake {name.lower()}", "language": "script"},
+        )
+
     def kernelspecs(self) -> Sequence[SpecEntry]:
-        return [
-            SpecEntry(
-                name=name,
-                resource_dir=Path(),
-                spec={"display_name": f"Fake {name}", "language": "script"},
-            )
-            for name in sorted(self._specs)
-        ]
+        return [self.kernelspec(name) for name in sorted(self._specs)]
 
     async def close(self) -> None:
         for kernel in self.kernels:

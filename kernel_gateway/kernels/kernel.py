@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NewType, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from kernel_gateway.messaging.facts import KernelInfo
@@ -69,11 +69,6 @@ class SpecEntry:
     name: str
     resource_dir: Path
     spec: Mapping[str, object]  # the content of its kernel.json
-
-
-def entry_named(entries: Iterable[SpecEntry], name: str) -> SpecEntry | None:
-    """In any case, as kernels are started by it."""
-    return next((entry for entry in entries if entry.name.lower() == name.lower()), None)
 
 
 def told_us(spec: Mapping[str, object]) -> Mapping[str, object]:
@@ -158,6 +153,9 @@ class Launcher(Protocol):
 
     def default_spec(self) -> str:
         """Name of the kernelspec for requests that name none."""
+
+    def kernelspec(self, name: str) -> SpecEntry:
+        """That of this name, in whatever case. Reads files; raises `KernelSpecNotFound`."""
 
     def kernelspecs(self) -> Sequence[SpecEntry]:
         """All that can be read, by name. Reads files."""

@@ -402,6 +402,9 @@ class LocalLauncher:
     def default_spec(self) -> str:
         return self.specs.default_spec()
 
+    def kernelspec(self, name: str) -> SpecEntry:
+        return self.specs.entry(name)
+
     def kernelspecs(self) -> Sequence[SpecEntry]:
         return self.specs.list()
 

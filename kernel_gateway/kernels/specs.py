@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kernel_gateway.kernels.settings import KernelSettings
 
 _USUAL_DEFAULT = "python3"
+_SHOWN_CHARS = 200  # of a name that somebody has made up
 
 
 def _usual_folders() -> list[str]:
@@ -39,12 +40,24 @@ class KernelSpecs:
 
     def get(self, name: str) -> KernelSpec:
         """A fresh copy that the caller may change. Raises `KernelSpecNotFound`."""
+        shown = repr(name[:_SHOWN_CHARS])
         try:
-            return self._manager.get_kernel_spec(name)
+            if name.lower() in self._manager.find_kernel_specs():  # else jupyter_client logs it
+                return self._manager.get_kernel_spec(name)
         except NoSuchKernel:
-            raise KernelSpecNotFound(self._why_not(name)) from None
+            raise KernelSpecNotFound(
+                f"Kernelspec {shown} asks for a kernel provisioner that is not installed."
+            ) from None
         except Exception as fault:  # the boundary: a kernel.json can be anything
-            raise KernelSpecNotFound(f"Kernelspec {name!r} is unreadable: {fault}") from fault
+            raise KernelSpecNotFound(f"Kernelspec {shown} is unreadable: {fault}") from fault
+        raise KernelSpecNotFound(f"There is no kernelspec {shown}.")
+
+    def entry(self, name: str) -> SpecEntry:
+        """The same for those who are told of it. Raises `KernelSpecNotFound`."""
+        spec = self.get(name)
+        return SpecEntry(
+            name=name.lower(), resource_dir=Path(spec.resource_dir), spec=spec.to_dict()
+        )
 
     def list(self) -> Sequence[SpecEntry]:
         """All that can be read, by name; jupyter_client logs the others."""
@@ -59,9 +72,3 @@ class KernelSpecs:
             return self._configured
         names = sorted(self._manager.find_kernel_specs())
         return names[0] if names and _USUAL_DEFAULT not in names else _USUAL_DEFAULT
-
-    def _why_not(self, name: str) -> str:
-        """jupyter_client says the same of a kernelspec whose provisioner is not installed."""
-        if name.lower() in self._manager.find_kernel_specs():
-            return f"Kernelspec {name!r} asks for a kernel provisioner that is not installed."
-        return f"There is no kernelspec {name!r}."

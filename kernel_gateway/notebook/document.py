@@ -71,8 +71,15 @@ def read(data: bytes) -> Source:
         raise NotebookUnreadable(_short(f"It is not a valid notebook: {where} {what}")) from fault
     except Exception as fault:  # the boundary: nbformat meets what it does not expect anyhow
         raise NotebookUnreadable(_short(f"It is not a valid notebook: {fault!r}")) from fault
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    return Source(notebook=notebook, wish=wish, digest=digest, version=version)
+    return Source(notebook=notebook, wish=wish, digest=_digest(data), version=version)
+
+
+def kept(text: str) -> Source:
+    """From the JSON of a notebook that `read` has given: it need not be examined once more."""
+    notebook = json.loads(text)
+    version = f"{notebook['nbformat']}.{notebook['nbformat_minor']}"
+    wish = _wish(notebook["metadata"])
+    return Source(notebook=notebook, wish=wish, digest=_digest(text.encode()), version=version)
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
@@ -247,6 +254,10 @@ def _written(notebook: NotebookNode) -> bytes:
 
 
 # -- small things ----------------------------------------------------------------------------------
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

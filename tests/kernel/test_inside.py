@@ -1,4 +1,4 @@
-"""What is done inside each ipykernel does not show, but that an empty flush waits for nothing."""
+"""What is done inside each ipykernel does not show, but that nothing is waited for in vain."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from kernel_gateway.kernels.inside import prepare
 from kernel_gateway.messaging.facts import Idle, Stream
+from tests.kernel.conftest import IPYKERNEL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
     from tests.shared.kernels import Bench, Started
@@ -75,9 +78,20 @@ async def test_a_flush_waits_for_what_is_there_and_for_nothing_else(bench: Bench
     await kernel.recorder.dead()
 
 
+async def test_it_replies_at_once_unless_somebody_has_chosen_to_wait(
+    bench: Bench, write_spec: Callable[..., str]
+) -> None:
+    chosen = write_spec(argv=[*IPYKERNEL, "--IPythonKernel._execute_sleep=0.001"])
+    for spec_name, expected in (("python3", "0.0\n"), (chosen, "0.001\n")):
+        kernel = await bench.ready(spec_name=spec_name)
+        assert expected == await printed(kernel, "print(get_ipython().kernel._execute_sleep)")
+        await kernel.kernel.kill()
+        await kernel.recorder.dead()
+
+
 def test_a_kernel_that_is_built_otherwise_stays_as_it_is(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     prepare(SimpleNamespace(log=logging.getLogger("a kernel")))
-    assert 4 == len(caplog.records)
+    assert 5 == len(caplog.records)

@@ -20,7 +20,9 @@ def test_first_who_stays_is_sent_away_and_then_all_are(
     assert (are_short, are_out) == (now.are_short, now.are_out)
 
 
-@pytest.mark.parametrize(("limit", "kept"), [(20, 8), (160, 10), (256, 16), (1024, 64), (10**6, 64)])
+@pytest.mark.parametrize(
+    ("limit", "kept"), [(20, 8), (160, 10), (256, 16), (1024, 64), (10**6, 64)]
+)
 def test_a_small_limit_is_not_kept_back_as_a_whole(limit: int, kept: int) -> None:
     assert kept == Descriptors(limit=limit, used=0).kept_back
 

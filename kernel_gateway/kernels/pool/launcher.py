@@ -93,6 +93,9 @@ class WarmLauncher:
     def default_spec(self) -> str:
         return self._launcher.default_spec()
 
+    def kernelspec(self, name: str) -> SpecEntry:
+        return self._launcher.kernelspec(name)
+
     def kernelspecs(self) -> Sequence[SpecEntry]:
         return self._launcher.kernelspecs()
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
-from kernel_gateway.errors import KernelSpecNotFound
 from kernel_gateway.web import render
 from kernel_gateway.web.handler import JupyterHandler
-
-if TYPE_CHECKING:
-    from kernel_gateway.service import KernelSpecView
 
 #: By the end of a file's name. What is not here is for nobody to show: pages above all.
 _TYPES = MappingProxyType(
@@ -42,15 +37,8 @@ class KernelSpecs(JupyterHandler):
 
 class KernelSpec(JupyterHandler):
     async def on_get(self, name: str) -> None:
-        spec = await self._found(name)
+        spec = await self.service.kernelspec(name)
         self.answer(render.kernelspec_json(spec, self.door.settings.base_url))
-
-    async def _found(self, name: str) -> KernelSpecView:
-        """In whatever case it is written, as kernels are started by it."""
-        for spec in (await self.service.kernelspecs()).specs:
-            if spec.name.lower() == name.lower():
-                return spec
-        raise KernelSpecNotFound(f"There is no kernelspec {name[:200]!r}.")
 
 
 class Resource(JupyterHandler):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from kernel_gateway.errors import (
     InvalidField,
-    KernelSpecNotFound,
     MalformedMessage,
     NotebookUnreadable,
     SessionNotFound,
@@ -81,12 +80,8 @@ async def spec_for(service: Service, owner: Owner, asked: NewRun) -> KernelSpecV
     """
     if not asked.parameters:
         return None
-    specs = await service.kernelspecs()
-    name = await _kernel_name(service, owner, asked) or specs.default
-    found = next((spec for spec in specs.specs if spec.name.lower() == name.lower()), None)
-    if found is None:
-        raise KernelSpecNotFound(f"There is no kernelspec {name!r}.")
-    return found
+    name = await _kernel_name(service, owner, asked) or (await service.kernelspecs()).default
+    return await service.kernelspec(name)
 
 
 async def _kernel_name(service: Service, owner: Owner, asked: NewRun) -> str | None:

@@ -10,9 +10,9 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from kernel_gateway.errors import NotFound, TooLarge
+from kernel_gateway.errors import KernelSpecNotFound, NotFound, TooLarge
 from kernel_gateway.notebook import metadata
-from kernel_gateway.notebook.document import Document, read
+from kernel_gateway.notebook.document import Document, kept, read
 from kernel_gateway.web import headers
 from kernel_gateway.web.runs.reading import RunHandler
 
@@ -34,8 +34,9 @@ class Notebook(RunHandler):
             raise TooLarge(
                 f"The log of this run is longer than {MOST_BYTES} bytes: too long for a notebook."
             )
-        plan = await self.service.run_plan(self.owner, info.uid)
-        spec, kernel = await self._spec(info), await self._kernel(info)
+        plan, spec, kernel = await asyncio.gather(
+            self.service.run_plan(self.owner, info.uid), self._spec(info), self._kernel(info)
+        )
         version = self.door.version
         data = await asyncio.to_thread(_filled, info, plan, fold, spec, kernel, version)
         self.set_header("Content-Type", MIME)
@@ -43,8 +44,10 @@ class Notebook(RunHandler):
         self.write(data)
 
     async def _spec(self, info: RunInfo) -> KernelSpecView | None:
-        specs = (await self.service.kernelspecs()).specs
-        return next((spec for spec in specs if spec.name == info.kernel_name), None)
+        """None: it has been removed since."""
+        with suppress(KernelSpecNotFound):
+            return await self.service.kernelspec(info.kernel_name)
+        return None
 
     async def _kernel(self, info: RunInfo) -> KernelInfoView | None:
         """None: it is gone, as it is with most runs that are over."""
@@ -61,7 +64,7 @@ def _filled(
     kernel: KernelInfoView | None,
     version: str,
 ) -> bytes:
-    source = read((plan.document or _cells(plan)).encode())
+    source = kept(plan.document) if plan.document else read(_cells(plan).encode())
     document = Document(source)
     if spec is not None:
         document.set_kernel(spec)

@@ -22,8 +22,6 @@ from kernel_gateway.service import (
 from tests.fake.execution.conftest import HANG_LIMIT_S, ME, Bench, Client, ManualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kernel_gateway.kernels.kernel import SpecEntry
     from kernel_gateway.store.store import Store
 
@@ -238,11 +236,9 @@ class Specs(FakeLauncher):
 
     asked: Any = None
 
-    def kernelspecs(self) -> Sequence[SpecEntry]:
-        return [
-            replace(entry, spec={**entry.spec, "metadata": self.asked})
-            for entry in super().kernelspecs()
-        ]
+    def kernelspec(self, name: str) -> SpecEntry:
+        entry = super().kernelspec(name)
+        return replace(entry, spec={**entry.spec, "metadata": self.asked})
 
 
 @pytest.mark.parametrize(

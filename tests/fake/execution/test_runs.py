@@ -474,14 +474,15 @@ async def test_a_kernel_is_asked_how_it_is_and_by_its_own_check(bench: Bench) ->
 
 async def test_a_kernelspec_may_bring_a_check_and_may_be_gone(bench: Bench) -> None:
     metadata = {"kernel_gateway": {"health_check": "well()"}}
-    specs = bench.launcher.kernelspecs()
-    with_check = [replace(one, spec={**one.spec, "metadata": metadata}) for one in specs]
-    bench.launcher.kernelspecs = lambda: with_check  # type: ignore[method-assign]
+    spec = bench.launcher.kernelspec("python3")
+    with_check = replace(spec, spec={**spec.spec, "metadata": metadata})
+    bench.launcher.kernelspec = lambda name: with_check  # type: ignore[method-assign]
     kernel, other = await bench.a_kernel(), await bench.a_kernel()
     for one in bench.launcher.kernels:
         one.expressions = {"well()": "True"}
     assert HealthCheck(ok=True) == (await bench.service.kernel_health(ME, kernel)).check
-    bench.launcher.kernelspecs = list  # type: ignore[method-assign]
+    bench.launcher._specs = ()
+    del bench.launcher.kernelspec
     told = await bench.service.kernel_health(ME, other)
     assert (Vitality.HEALTHY, None) == (told.status, told.check)
 

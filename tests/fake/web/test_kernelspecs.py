@@ -39,6 +39,9 @@ class Launcher(FakeLauncher):
         super().__init__()
         self._found = KernelSpecs(KernelSettings(spec_folders=(folder,)))
 
+    def kernelspec(self, name: str) -> SpecEntry:
+        return self._found.entry(name)
+
     def kernelspecs(self) -> Sequence[SpecEntry]:
         return self._found.list()
 

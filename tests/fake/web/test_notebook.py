@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 
-from kernel_gateway.service import KernelSpecsView
 from kernel_gateway.web.runs import notebook
 from tests.fake.web.gateway import Gateway, run_path
 
@@ -109,11 +108,8 @@ async def test_a_log_that_is_too_long_for_a_page_is_413(
 
 
 async def test_a_kernelspec_that_is_gone_leaves_its_place_empty(gateway: Gateway) -> None:
-    async def none() -> KernelSpecsView:
-        return KernelSpecsView(default="python3", specs=())
-
     uid = (await gateway.run("print a"))["uid"]
-    gateway.service.kernelspecs = none  # type: ignore[method-assign]
+    gateway.launcher._specs = ()
     assert "kernelspec" not in (await page_of(gateway, uid))["metadata"]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kernel_gateway.errors import NotebookUnreadable
 from kernel_gateway.notebook.choice import Wish
-from kernel_gateway.notebook.document import Document, Source, read
+from kernel_gateway.notebook.document import Document, Source, kept, read
 from kernel_gateway.service import KernelSpecView
 
 
@@ -113,7 +113,8 @@ def test_any_json_is_valid_afterwards_or_unreadable(
         source = read(json.dumps(notebook).encode())
     except NotebookUnreadable:
         return
-    written(Document(source))
+    document = written(Document(source))
+    assert document == written(Document(kept(json.dumps(source.notebook, ensure_ascii=False))))
 
 
 def test_a_byte_order_mark_is_no_fault() -> None:
@@ -233,6 +234,12 @@ def test_the_wish_is_found_also_in_metadata_that_is_incomplete(
     source = read(raw(**metadata))
     assert wish == source.wish
     written(Document(source))
+
+
+def test_what_was_read_and_kept_is_a_notebook_of_the_version_that_was_made_of_it() -> None:
+    text = json.dumps(read(raw(code("1"), minor=2)).notebook)
+    assert read(text.encode()) == kept(text)
+    assert "4.5" == kept(text).version
 
 
 def test_the_digest_is_that_of_the_bytes() -> None:
