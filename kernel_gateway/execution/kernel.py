@@ -671,22 +671,8 @@ class ManagedKernel:
 
     async def completions(self, code: str, cursor: int, limit_s: float) -> facts.Completions | None:
         """None when there is no answer in time, or the kernel dies meanwhile."""
-        told: asyncio.Future[facts.Completions | None] = asyncio.get_running_loop().create_future()
         request = complete_request(self._new_msg_id(), code, cursor)
-        self._ask(
-            request,
-            _Question(
-                facts.Completions,
-                then=lambda fact: _settle(told, fact),
-                lost=lambda: _settle(told, None),
-            ),
-        )
-        over = self._clock.call_later(limit_s, lambda: _settle(told, None))
-        try:
-            return await told
-        finally:
-            over.cancel()
-            self._questions.pop(request.msg_id, None)
+        return await self._in_time(self.ask(request, facts.Completions), limit_s)
 
     def warm_completions(self, code: str) -> None:
         """The answer is of no interest: the next one will come sooner."""
@@ -708,6 +694,20 @@ class ManagedKernel:
         if self._kernel is None:
             told.set_result(None)
         return told
+
+    async def is_heard(self, limit_s: float) -> bool:
+        """All that it has said by now; False: it does not answer in time."""
+        request = kernel_info_request(self._new_msg_id(), Channel.CONTROL)
+        answered = await self._in_time(self.ask(request, facts.Idle), limit_s)
+        self.tell_text()
+        return answered is not None
+
+    async def _in_time(self, told: asyncio.Future[F | None], limit_s: float) -> F | None:
+        over = self._clock.call_later(limit_s, lambda: _settle(told, None))
+        try:
+            return await told
+        finally:
+            over.cancel()
 
     async def is_quiet(self) -> bool:
         """Whether nothing that its code has left behind can say anything more, and all that was

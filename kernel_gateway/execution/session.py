@@ -293,6 +293,10 @@ class Session:
         knows. It may take for ever."""
         return await self.kernel.is_quiet()
 
+    async def is_heard(self, limit_s: float) -> bool:
+        """All that its kernel has said by now; False: it does not answer in time."""
+        return await self.kernel.is_heard(limit_s)
+
     async def gone(self) -> None:
         """When somebody else deletes it."""
         for kernel in self._kernels(with_closed=True):

@@ -151,9 +151,9 @@ async def service(tmp_path: Path) -> AsyncIterator[LocalService]:
     await store.close()
 
 
-async def printed(service: LocalService, code: str) -> str:
+async def printed(service: LocalService, code: str, quiet_s: float = 600.0) -> str:
     """By a run with a kernel of its own, until nothing more can come of it."""
-    plan = RunPlan(mode=Mode.QUERY, steps=(StepPlan(code=code),), quiet_s=600.0)
+    plan = RunPlan(mode=Mode.QUERY, steps=(StepPlan(code=code),), quiet_s=quiet_s)
     info = await service.submit(ME, RunRequest(plan=plan))
     text, after, sealed = "", Seq(0), False
     dropped: list[Dropped] = []
@@ -179,3 +179,17 @@ async def test_code_that_has_left_a_thread_is_listened_to(service: LocalService)
         "threading.Thread(target=work).start(); print('said')"
     )
     assert "said\nlate\n" == await printed(service, code)
+
+
+async def test_a_kernel_that_stands_still_is_not_silent(service: LocalService) -> None:
+    """As on a machine that has no processor for it."""
+    code = (
+        "import os, subprocess, threading, time\n"
+        "def work():\n"
+        "    for number in range(3): time.sleep(0.2); print(number, flush=True)\n"
+        "me = os.getpid()\n"
+        "stop = f'sleep 0.3; kill -STOP {me}; sleep 1; kill -CONT {me}'\n"
+        "subprocess.Popen(['sh', '-c', stop], start_new_session=True, stdout=-3, stderr=-3)\n"
+        "threading.Thread(target=work, daemon=True).start()"
+    )
+    assert "0\n1\n2\n" == await printed(service, code, quiet_s=0.5)

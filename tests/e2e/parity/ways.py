@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[3]
 LIMIT_S = 120.0
-QUIET_S = 3.0  # a machine that is busy makes threads pause for longer than they mean to
 _ORACLE = Path(__file__).with_name("oracle.py")
 _PYTHON = ROOT / ".clients/jupyter/bin/python"
 
@@ -72,7 +71,6 @@ async def _run(
         version="1",
         options=PlanOptions(limits=Limits(step=limit_s)),
         cwd=work,
-        quiet_s=QUIET_S,
         files={"given.txt": b"given"} if remote else None,
     )
     output = folder / f"{name}.ipynb"

@@ -251,6 +251,14 @@ async def page_behind(bench: Bench, last: LogPage) -> LogPage:
         return await bench.service.log(ME, "r", after=last.next, wait_s=60.0)
 
 
+async def pass_by(bench: Bench, seconds: float) -> None:
+    """In steps, and in each the kernel can say what it has to."""
+    for _ in range(round(seconds / 0.1)):
+        bench.clock.advance(0.1)
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+
 async def ended(bench: Bench) -> LogPage:
     """The page with the end, when the kernel is still there."""
     await bench.over("r")
@@ -265,26 +273,50 @@ async def test_what_threads_print_after_the_end_is_waited_for(bench: Bench) -> N
     page = await ended(bench)
     assert not page.sealed
     for number in range(3):
-        bench.clock.advance(0.9)  # never long enough
+        await pass_by(bench, 0.7)  # never long enough
         reading = asyncio.create_task(page_behind(bench, page))
         prints(bench, f"{number}")
         page = await reading
         assert (f"{number}", False) == (page.records[0].body.text, page.sealed)  # type: ignore[union-attr]
     reading = asyncio.create_task(page_behind(bench, page))
-    await asyncio.sleep(0)
-    bench.clock.advance(1.1)
+    await pass_by(bench, 1.3)
     page = await reading
     assert ((), True) == (page.records, page.sealed)
     await bench.kernel.wait_dead()
 
 
+async def test_however_long_all_stand_still_that_is_no_silence(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", quiet_s=1.0)
+    page = await ended(bench)
+    await pass_by(bench, 0.5)
+    bench.clock.advance(8.0)  # of which neither kernel nor gateway had anything
+    prints(bench, "late")
+    page = await page_behind(bench, page)
+    assert ("late", False) == (page.records[0].body.text, page.sealed)  # type: ignore[union-attr]
+    bench.clock.advance(8.0)
+    assert (await page_behind(bench, page)).sealed, "and who is silent then has had his time"
+    told = [one.body.kind for one in (await bench.service.log(ME, "r")).records]
+    assert "dropped" not in told
+
+
+async def test_who_does_not_answer_is_silent_by_the_clock(bench: Bench) -> None:
+    await bench.submit("print a", run_id="r", quiet_s=1.0)
+    page = await ended(bench)
+    bench.kernel.freeze()
+    await pass_by(bench, 0.3)
+    assert not (await bench.service.log(ME, "r")).sealed
+    await pass_by(bench, 2.0)
+    assert (await page_behind(bench, page)).sealed
+    bench.kernel.thaw()
+
+
 async def test_who_talks_for_ever_is_not_listened_to_for_ever(bench: Bench) -> None:
     await bench.submit("print a", run_id="r", quiet_s=1.0)
     page = await ended(bench)
-    for _ in range(round(slots.QUIET_CAP_S / 0.9) + 1):
+    for _ in range(round(slots.QUIET_CAP_S / 0.5) + 1):
         prints(bench, "x")
         page = await page_behind(bench, page)
-        bench.clock.advance(0.9)
+        await pass_by(bench, 0.5)
     async with asyncio.timeout(HANG_LIMIT_S):
         while not page.sealed:
             page = await page_behind(bench, page)

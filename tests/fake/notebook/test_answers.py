@@ -92,7 +92,7 @@ class Never:
 
 async def test_nobody_is_asked_any_more_when_a_limit_has_struck(bench: Bench) -> None:
     nobody = Never()
-    limited = PlanOptions(allow_stdin=True, limits=Limits(input=0.01))
+    limited = PlanOptions(allow_stdin=True, limits=Limits(input=0.5))
     result = await answered(bench, nobody, "input a", options=limited)
     assert ("timeout", "input_limit") == end(result)
     assert (["a"], 1) == (nobody.asked, nobody.given_up)
