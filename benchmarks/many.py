@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.cells import CODE, SHOWN
@@ -37,6 +38,7 @@ MB = 1e6
 KERNELS, SOCKETS = 200, 1000
 SHARING = 20  # kernels that share a fork server, for the memory of one
 BUSY, LOOPING = 50, 50
+NICE = 10
 _AT_ONCE = 4  # kernels that are started: more would only take longer each
 
 OURS, JKG = "ours", "jupyter_kernel_gateway"
@@ -203,14 +205,20 @@ def busy(effort: Effort) -> list[Measure]:
     """An idle kernel and the server itself, while other kernels print and compute without end."""
     count = 10 if effort.quick else BUSY
     seconds = 3.0 if effort.quick else 10.0
-    with ExitStack() as stack:
-        field = Field(stack)
-        server = field.enter(OURS, lambda: gateway(history=False))
-        names = ("`1+1` by REST", "GET /healthz")
-        quiet = [Result(f"{name}, in quiet") for name in names]
-        loaded = [Result(f"{name}, {count} kernels busy") for name in names]
-        shares: list[float] = []
-        if server is not None:
+    quiet, loaded, back = (
+        [Result(f"{name}, {when}") for name in ("`1+1` by REST", "GET /healthz")]
+        for when in ("in quiet", f"{count} kernels busy", f"{count} busy that step back")
+    )
+    shares: list[float] = []
+    absent: list[Series] = []
+    for results, nice in ((loaded, 0), (back, NICE)):
+        with ExitStack() as stack:
+            field = Field(stack)
+            options = [f"--Kernels.nice={nice}"]
+            server = field.enter(OURS, partial(gateway, history=False, options=options))
+            absent += field.absent
+            if server is None:
+                continue
             http = server.connection()
             contenders: list[Contender] = [server.start_kernel(), HttpFloor(server)]
             ids = started(server, count)
@@ -218,18 +226,19 @@ def busy(effort: Effort) -> list[Measure]:
                 _call(contenders, quiet, seconds / 5)
                 codes = [_busy_code(_PRINTS if n % 2 else _COMPUTES, seconds) for n in range(count)]
                 runs = [_begun(http, *one) for one in zip(ids, codes, strict=True)]
-                _call(contenders, loaded, seconds)
+                _call(contenders, results, seconds)
                 shares.append(_ended(http, ids, runs))
-    found = [series(one.name, one) for one in (*quiet, *loaded) if one.rounds]
+    found = [series(one.name, one) for one in (*quiet, *loaded, *back) if one.rounds]
     return [
         Measure(
             name="many: busy kernels",
             title="Calls while others are busy",
             unit="ms",
-            series=(*found, *field.absent),
+            series=(*found, *absent),
             note=(
                 f"{count} kernels, one half printing flushed lines as fast as they can, the other "
                 "computing: more processes than cores, so a share of the wait is Linux' own. "
+                f"Those that step back do so by {NICE} (`Kernels.nice`). "
                 f"Of what the busiest of the computing kernels did, the least busy did "
                 f"{min(shares, default=0):.2f}."
             ),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import Effort, Field, surroundings, table
-from benchmarks.peers import IPYKERNEL, NO_HISTORY, Gateway, gateway
+from benchmarks.peers import IPYKERNEL, NO_HISTORY, Gateway, RawKernel, gateway, raw_kernel
 from benchmarks.report import measure_table
 from benchmarks.results import Measure, Series, Target
 from benchmarks.rivals import CLIENTS, Driver, driver, write_spec
@@ -92,6 +92,9 @@ def _by_server(cells: int, rounds: int, history: bool, *, at_least: float) -> Me
         server = field.enter(_OURS, lambda: gateway(history=history, options=options))
         if server:
             field.add(_OURS, lambda: Submitted(server, cells))
+        kernel = field.enter(_FLOOR, lambda: raw_kernel(history=history))
+        if kernel:
+            field.add(_FLOOR, lambda: Cells(kernel, cells))
         specs = stack.enter_context(_own_kernel("papermill", history=history))
         papermill = field.enter(_THEIRS, lambda: driver("papermill", _PAPERMILL, specs))
         if papermill:
@@ -117,7 +120,8 @@ def _by_server(cells: int, rounds: int, history: bool, *, at_least: float) -> Me
         note=(
             f"`POST /api/runs` until its notebook is here, on a server that keeps {READY} kernels "
             "ready; papermill as the command, which has neither server nor kernel that could be "
-            "kept ready, and in a process that has imported it."
+            "kept ready, and in a process that has imported it. Raw ZeroMQ executes the cells one "
+            "after the other on a kernel that is there, and makes no notebook of them."
         ),
     )
 
@@ -154,6 +158,7 @@ def long(rounds: int, history: bool) -> Measure:
 
 
 _OURS = "ours, POST /api/runs"
+_FLOOR = "raw ZeroMQ, the cells alone"
 _THEIRS, _COMMAND = "papermill.execute_notebook, imported", "papermill, the command"
 _RUN, _EXECUTE = "kernel-gateway run", "jupyter execute (nbclient)"
 
@@ -239,6 +244,27 @@ def check(done: Mapping[str, Any], cells: int) -> None:
         "".join("".join(output["text"]) for output in cell["outputs"]) for cell in done["cells"]
     ]
     assert [f"{n}\n" for n in range(cells)] == printed, printed
+
+
+class Cells:
+    """Those of the notebook, one after the other, by nothing above pyzmq: the floor."""
+
+    def __init__(self, kernel: RawKernel, cells: int) -> None:
+        self.name = f"raw ZeroMQ, {cells} cells"
+        self._kernel = kernel
+        self._cells = cells
+
+    def round(self, calls: int) -> list[float]:
+        return [self._timed() for _ in range(calls)]
+
+    def cpu(self) -> Mapping[str, float]:
+        return {}
+
+    def _timed(self) -> float:
+        start = time.perf_counter()
+        for cell in notebook(self._cells)["cells"]:
+            self._kernel.execute(cell["source"])
+        return time.perf_counter() - start
 
 
 class Submitted:

@@ -446,6 +446,14 @@ class Kernels(Configurable):
         help="Files and connections that a kernel may have open (ulimit -n). Default: as many as "
         "the gateway was started with; it raises its own limit, and not that of kernels.",
     )
+    nice = Int(
+        _KERNELS.nice,
+        min=0,
+        max=19,
+        config=True,
+        help="How much kernels step back behind the gateway when processors are short, as by "
+        "nice(1). With 10 a kernel gets a tenth of what the gateway may have.",
+    )
     fork_server = Bool(
         _KERNELS.fork_server,
         config=True,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 #: The soft limit that the process was started with: programs that use select() break above 1,024,
@@ -24,6 +26,7 @@ _KEPT_BACK = 64  # files of the store, answers to who is there, deliveries to we
 _SHARE = 16  # of a small limit this part is kept back
 _LEAST_KEPT_BACK = 8  # the store alone takes so many, when it reads and writes at once
 _OPEN = "/proc/self/fd"
+_NICEST = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,17 @@ def set_descriptor_limit(pid: int, soft: int) -> None:
     """Of another process of ours, as far as its hard limit lets us. Raises `OSError`."""
     hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(soft, hard), hard))
+
+
+def step_back(pid: int, by: int) -> None:
+    """A process that leads a session, which has nobody else in it yet. Raises `OSError`.
+
+    Linux may share processors out by sessions, and then by processes within one. A session can be
+    told to step back as well, by all but root only ten times a second: it is not tried again.
+    """
+    os.setpriority(os.PRIO_PROCESS, pid, min(_NICEST, os.getpriority(os.PRIO_PROCESS, 0) + by))
+    with suppress(OSError):  # also where it is not shared out like that
+        Path(f"/proc/{pid}/autogroup").write_text(str(by))
 
 
 def explained(fault: BaseException) -> str:

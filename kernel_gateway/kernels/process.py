@@ -37,7 +37,12 @@ from kernel_gateway.kernels.folder import PrivateFolder, artifact_dir_fault, mak
 from kernel_gateway.kernels.kernel import ProcessOutput
 from kernel_gateway.kernels.output import OutputPipe
 from kernel_gateway.kernels.provisioners.fork import ForkProvisioner
-from kernel_gateway.process_limits import STARTED_WITH, explained, set_descriptor_limit
+from kernel_gateway.process_limits import (
+    STARTED_WITH,
+    explained,
+    set_descriptor_limit,
+    step_back,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -221,6 +226,7 @@ class KernelProcess:
             info = await self._provisioner.launch_kernel(command, **prepared)
             self._launched = True
             self._limit_descriptors()
+            self._step_back()
             if self._group is not None:
                 self._guard.watch(self._group)
         finally:
@@ -320,6 +326,12 @@ class KernelProcess:
         if self._pid is not None:
             with suppress(OSError):  # it has ended, or belongs to somebody else by now (sudo)
                 set_descriptor_limit(self._pid, limit)
+
+    def _step_back(self) -> None:
+        """Before it has started anything that would not."""
+        if self._pid is not None and self._settings.nice:
+            with suppress(OSError):  # it has ended, or belongs to somebody else by now (sudo)
+                step_back(self._pid, self._settings.nice)
 
     def _start_fault(self, fault: Exception) -> str:
         why = f"{type(fault).__name__}: {explained(fault)}"

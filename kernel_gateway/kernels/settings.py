@@ -35,6 +35,8 @@ class KernelSettings:
     runtime_dir: Path | None = None
     #: Soft limit of a kernel's descriptors; None: what the gateway was started with.
     descriptors: int | None = None
+    #: How much kernels step back when processors are short, beyond what the gateway does: nice(1).
+    nice: int = 0
     #: Whether ipykernels are forked from a fork server, a process that has imported what they need.
     #: Each owner has servers of his own.
     fork_server: bool = True

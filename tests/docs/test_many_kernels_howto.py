@@ -49,12 +49,12 @@ def test_its_answer_has_the_form_of_the_answer() -> None:
 
 
 def test_its_configuration_is_taken() -> None:
-    (text,) = re.findall(r"^```python\n(.*?)^```$", HOWTO, re.MULTILINE | re.DOTALL)
     config = Config()
-    exec(text, {"c": config})
+    for text in re.findall(r"^```python\n(.*?)^```$", HOWTO, re.MULTILINE | re.DOTALL):
+        exec(text, {"c": config})
     settings = read_settings(config)
     assert (200, 20) == (settings.engine.max_kernels, settings.engine.max_kernels_per_owner)
-    assert 4096 == settings.kernels.descriptors
+    assert (4096, 10) == (settings.kernels.descriptors, settings.kernels.nice)
     assert 3600 == settings.engine.culling.cull_idle_timeout
 
 

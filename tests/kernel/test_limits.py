@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,20 @@ async def test_a_kernel_has_a_limit_of_its_own_and_takes_no_more_of_ours_than_is
     for one in (first, second):
         await one.kernel.kill()
         await one.recorder.dead()
+
+
+@pytest.mark.parametrize("fork_server", [False, True])
+async def test_a_kernel_and_what_it_starts_step_back(
+    make_bench: MakeBench, fork_server: bool
+) -> None:
+    bench = make_bench(fork_server=fork_server, nice=3)
+    kernel = await bench.ready()
+    code = "import os, subprocess\nprint(os.nice(0), subprocess.getoutput('nice'))"
+    said = kernel.recorder.stdout(await kernel.run(code))
+    ours = os.nice(0)
+    assert f"{ours + 3} {ours + 3}\n" == said
+    await kernel.kernel.kill()
+    await kernel.recorder.dead()
 
 
 async def test_a_start_without_descriptors_fails_with_the_name_of_the_limit(
