@@ -93,15 +93,16 @@ def set_descriptor_limit(pid: int, soft: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(soft, hard), hard))
 
 
-def step_back(pid: int, by: int) -> None:
-    """A process that leads a session, which has nobody else in it yet. Raises `OSError`.
+def step_back(leader: int, by: int) -> None:
+    """A process that leads a session, and all its threads. Raises `OSError`.
 
     Linux may share processors out by sessions, and then by processes within one. A session can be
     told to step back as well, by all but root only ten times a second: it is not tried again.
     """
-    os.setpriority(os.PRIO_PROCESS, pid, min(_NICEST, os.getpriority(os.PRIO_PROCESS, 0) + by))
+    nice = min(_NICEST, os.getpriority(os.PRIO_PROCESS, 0) + by)
+    os.setpriority(os.PRIO_PGRP, leader, nice)  # of a process it would be that of its first thread
     with suppress(OSError):  # also where it is not shared out like that
-        Path(f"/proc/{pid}/autogroup").write_text(str(by))
+        Path(f"/proc/{leader}/autogroup").write_text(str(by))
 
 
 def explained(fault: BaseException) -> str:

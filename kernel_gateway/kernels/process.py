@@ -329,9 +329,9 @@ class KernelProcess:
 
     def _step_back(self) -> None:
         """Before it has started anything that would not."""
-        if self._pid is not None and self._settings.nice:
+        if self._group is not None and self._settings.nice:
             with suppress(OSError):  # it has ended, or belongs to somebody else by now (sudo)
-                step_back(self._pid, self._settings.nice)
+                step_back(self._group, self._settings.nice)
 
     def _start_fault(self, fault: Exception) -> str:
         why = f"{type(fault).__name__}: {explained(fault)}"
