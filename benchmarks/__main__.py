@@ -40,9 +40,9 @@ def main() -> None:
         return
     _install()
     run = _measured(options.only or list(PARTS), Effort(asked=options.rounds, quick=options.quick))
-    print(report(run))
     if folder:
         _write(folder, _whole(folder, run, options.only) if options.only else run)
+    print(report(run))
 
 
 def _options() -> argparse.Namespace:

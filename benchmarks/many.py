@@ -223,7 +223,8 @@ def busy(effort: Effort) -> list[Measure]:
             contenders: list[Contender] = [server.start_kernel(), HttpFloor(server)]
             ids = started(server, count)
             for _ in range(effort.rounds(3, 1)):
-                _call(contenders, quiet, seconds / 5)
+                if results is loaded:  # as often as each of the others
+                    _call(contenders, quiet, seconds / 5)
                 codes = [_busy_code(_PRINTS if n % 2 else _COMPUTES, seconds) for n in range(count)]
                 runs = [_begun(http, *one) for one in zip(ids, codes, strict=True)]
                 _call(contenders, results, seconds)
