@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.main_job.gateway import Gate
+from tests.e2e.main_job.gateway import HANG_LIMIT_S, Gate
 from tests.e2e.runs.caller import path_of
 from tests.shared.receiver import receiving
 
@@ -82,8 +83,11 @@ async def test_what_json_cannot_say_breaks_no_answer_of_any_route(
         uid = strictly(created.body)["uid"]
         await caller.reached(uid, "waiting-input")
         call = {"mode": "continue", "runId": uid, "options": {"after": 0, "wait": 0}}
-        asked = await kernel.execute(**call)
-        assert "waiting-input" == strictly(asked.body)["status"]
+        status = "continued"  # until the log has it, too
+        async with asyncio.timeout(HANG_LIMIT_S):
+            while status == "continued":
+                status = strictly((await kernel.execute(**call)).body)["status"]
+        assert "waiting-input" == status
         path = path_of(uid, "/input")
         strictly((await caller.call("POST", path, {"value": "go"})).body)
         run = await caller.over(uid)
