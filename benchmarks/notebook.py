@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -246,19 +247,27 @@ def check(done: Mapping[str, Any], cells: int) -> None:
     assert [f"{n}\n" for n in range(cells)] == printed, printed
 
 
-class Cells:
-    """Those of the notebook, one after the other, by nothing above pyzmq: the floor."""
-
-    def __init__(self, kernel: RawKernel, cells: int) -> None:
-        self.name = f"raw ZeroMQ, {cells} cells"
-        self._kernel = kernel
-        self._cells = cells
+class _Runner(ABC):
+    """A contender: the whole of the notebook is one call, and its CPU is not told."""
 
     def round(self, calls: int) -> list[float]:
         return [self._timed() for _ in range(calls)]
 
     def cpu(self) -> Mapping[str, float]:
         return {}
+
+    @abstractmethod
+    def _timed(self) -> float:
+        """Seconds."""
+
+
+class Cells(_Runner):
+    """Those of the notebook, one after the other, by nothing above pyzmq: the floor."""
+
+    def __init__(self, kernel: RawKernel, cells: int) -> None:
+        self.name = f"raw ZeroMQ, {cells} cells"
+        self._kernel = kernel
+        self._cells = cells
 
     def _timed(self) -> float:
         start = time.perf_counter()
@@ -267,19 +276,13 @@ class Cells:
         return time.perf_counter() - start
 
 
-class Submitted:
+class Submitted(_Runner):
     """`POST /api/runs` of a notebook until it is finished and its notebook is here."""
 
     def __init__(self, server: Gateway, cells: int) -> None:
         self.name = f"POST /api/runs, {cells} cells"
         self._server = server
         self._cells = cells
-
-    def round(self, calls: int) -> list[float]:
-        return [self._timed() for _ in range(calls)]
-
-    def cpu(self) -> Mapping[str, float]:
-        return {}
 
     def _timed(self) -> float:
         self._server.await_warm(READY)
@@ -294,19 +297,13 @@ class Submitted:
         return took
 
 
-class Executed:
+class Executed(_Runner):
     """`papermill.execute_notebook` in a process that has imported it."""
 
     def __init__(self, papermill: Driver, cells: int) -> None:
         self.name = f"papermill.execute_notebook, {cells} cells"
         self._papermill = papermill
         self._cells = cells
-
-    def round(self, calls: int) -> list[float]:
-        return [self._timed() for _ in range(calls)]
-
-    def cpu(self) -> Mapping[str, float]:
-        return {}
 
     def _timed(self) -> float:
         with _folder(self._cells) as folder:
@@ -315,7 +312,7 @@ class Executed:
         return took
 
 
-class Command:
+class Command(_Runner):
     """From the shell's prompt to the shell's prompt."""
 
     def __init__(
@@ -330,11 +327,8 @@ class Command:
         self._cells = cells
         self._own = {"JUPYTER_PATH": str(specs)} if specs else {}
 
-    def round(self, calls: int) -> list[float]:
-        return [self._run(self._cells)[0] for _ in range(calls)]
-
-    def cpu(self) -> Mapping[str, float]:
-        return {}
+    def _timed(self) -> float:
+        return self._run(self._cells)[0]
 
     def written(self, cells: int) -> int:
         return self._run(cells)[1]
