@@ -131,11 +131,3 @@ def served(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) 
             raise AssertionError(f"it does not serve: {''.join(lines)}")
         token = match[2] or (env or {}).get("KERNEL_GATEWAY_TOKEN", "")
         yield Served(process, match[1], match[2], token)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.commands import Served, is_alive, served
+from tests.e2e.commands import Served, served
+from tests.shared.processes import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

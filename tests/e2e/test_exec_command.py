@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.commands import environment, is_alive, run, started
+from tests.e2e.commands import environment, run, started
+from tests.shared.processes import is_alive
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 import pytest
 
-from tests.e2e.commands import LIMIT_S, is_alive, run, started
+from tests.e2e.commands import LIMIT_S, run, started
+from tests.shared.processes import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable

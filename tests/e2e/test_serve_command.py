@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.commands import LIMIT_S, ROOT, is_alive, run, served
+from tests.e2e.commands import LIMIT_S, ROOT, run, served
+from tests.shared.processes import is_alive
 from tests.shared.programs import needs
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import pytest
 
 from kernel_gateway.kernels.kernel import KernelExit
 from tests.shared.kernels import HANG_LIMIT_S
+from tests.shared.processes import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +98,7 @@ async def test_a_fork_that_holds_the_sockets_does_not_hold_up_the_death(bench: B
 async def test_a_kernel_that_is_stopped_can_be_killed(bench: Bench) -> None:
     started = await bench.ready()
     msg_id = await started.run("import os; print(os.getpid())")
-    os.kill(int(started.recorder.stdout(msg_id)), signal.SIGSTOP)
+    stop(int(started.recorder.stdout(msg_id)))
     await started.kernel.kill()
     assert (await started.kernel.wait_dead()).signal == "SIGKILL"
 

@@ -26,6 +26,7 @@ from kernel_gateway.kernels.provisioners.surroundings import packages_stamp, sur
 from tests.kernel import fork_user
 from tests.kernel.fork_user import parent_of
 from tests.shared.kernels import HANG_LIMIT_S
+from tests.shared.processes import stop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -373,7 +374,7 @@ async def kernel_of(
 
 @contextmanager
 def stopped(server: int) -> Iterator[None]:
-    os.kill(server, signal.SIGSTOP)
+    stop(server)
     try:
         yield
     finally:

@@ -25,6 +25,7 @@ from kernel_gateway.service import (
 from kernel_gateway.store.settings import StoreSettings
 from kernel_gateway.store.store import Store
 from tests.shared.kernels import HANG_LIMIT_S
+from tests.shared.processes import stop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -94,7 +95,7 @@ async def test_a_kernel_that_is_stopped_is_unresponsive_until_it_goes_on(
 ) -> None:
     pid = int(await patient.run("import os; print(os.getpid())"))
     health = patient.health(SHORT_S)
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     assert Vitality.UNRESPONSIVE == (await health.check()).status
     os.kill(pid, signal.SIGCONT)
     assert Vitality.HEALTHY == (await patient.health(PATIENT_S).check()).status

@@ -21,6 +21,7 @@ from kernel_gateway.kernels.pool.kernel import WarmKernel
 from kernel_gateway.kernels.pool.launcher import WarmLauncher
 from tests.kernel.conftest import IPYKERNEL
 from tests.shared.kernels import HANG_LIMIT_S, Bench, Python, Started
+from tests.shared.processes import stop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -181,7 +182,7 @@ async def test_one_that_does_not_answer_in_time_is_replaced_and_nobody_notices(
     await _full(bench)
     stopped = _spare_pid(bench)
     pidfd = os.pidfd_open(stopped)
-    os.kill(stopped, signal.SIGSTOP)
+    stop(stopped)
     monkeypatch.setattr(local, "ADOPTION_LIMIT_S", 0.01)
     started = bench.launch(env={"A": "b"})
     msg_id = started.send("import os; print(os.environ['A'])")

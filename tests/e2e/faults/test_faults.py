@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e import commands
-from tests.e2e.commands import LIMIT_S, is_alive, started
+from tests.e2e.commands import LIMIT_S, started
 from tests.e2e.faults.notebooks import FAULTS, KILLED, MARK, Deed, Fault
 from tests.e2e.test_run_command import Output, until
+from tests.shared.processes import is_alive
 
 if TYPE_CHECKING:
     import subprocess

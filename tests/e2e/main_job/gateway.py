@@ -25,6 +25,7 @@ from urllib.parse import quote
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tests.shared.http import Response
+from tests.shared.processes import is_alive
 from tests.shared.told import Told
 
 if TYPE_CHECKING:
@@ -120,10 +121,13 @@ class Server:
     # -- what Linux knows of it
 
     def children(self) -> set[int]:
-        """Also those of its fork servers: these have started its kernels."""
+        """Also those of its fork servers: these have started its kernels.
+
+        Not the dead: a fork server may not have heard yet that nobody asks for their number.
+        """
         children = _children(self.pid)
         forked = [one for child in children if _is_fork_server(child) for one in _children(child)]
-        return children | {one for one in forked if not _is_zombie(one)}
+        return children | set(filter(is_alive, forked))
 
     def descriptors(self) -> list[str]:
         """What each is; without the connections of clients, which come and go by themselves."""
@@ -193,13 +197,6 @@ def _is_fork_server(pid: int) -> bool:
     with suppress(FileNotFoundError, ProcessLookupError):
         return b"kernel_gateway.fork_server" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
-
-
-def _is_zombie(pid: int) -> bool:
-    """Dead; its fork server may not have heard yet that nobody asks for its number any more."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    return True
 
 
 class Watched:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.main_job.gateway import Counter, Gate
+from tests.shared.processes import stop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,7 +176,7 @@ async def test_a_request_in_flight_at_a_restart_never_runs_afterwards(
 ) -> None:
     """The kernel is stopped, so the request lies unread in its sockets."""
     counter, process = Counter(tmp_path), await kernel.process()
-    process.signal(signal.SIGSTOP)
+    stop(process.pid)
     talk = await kernel.begin(counter.code())
     assert "running" == (await talk.standing())["state"]
     if by_restart:

@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from tests.e2e.main_job.gateway import Gate, console
+from tests.shared.processes import stop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +106,7 @@ async def test_none_of_12_000_flushed_prints_is_lost_while_the_server_stands_sti
         f"{end.code}"
     )
     begun = await begin.held()
-    server.process.send_signal(signal.SIGSTOP)
+    stop(server.pid)
     try:
         begin.pass_(begun)
         await end.open()

@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.main_job.gateway import HANG_LIMIT_S, Client, Gate, Server, serving
 from tests.e2e.runs.caller import Caller
+from tests.shared.processes import stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ async def test_a_kernel_that_stands_still_is_told_and_holds_up_nobody(
     process = await kernel.process()
     run = await caller.create(kernel=kernel.id, code="while True: pass")
     await caller.reached(run["uid"], "running")
-    process.signal(signal.SIGSTOP)
+    stop(process.pid)
     asked = asyncio.gather(*(kernel.call("GET", "/health") for _ in range(3)))
     queued = await caller.create(kernel=kernel.id, code="1")
     assert 200 == (await caller.cancel(queued["uid"])).status
