@@ -695,10 +695,12 @@ class ManagedKernel:
             told.set_result(None)
         return told
 
-    async def is_heard(self, limit_s: float) -> bool:
-        """All that it has said by now; False: it does not answer in time."""
-        request = kernel_info_request(self._new_msg_id(), Channel.CONTROL)
-        answered = await self._in_time(self.ask(request, facts.Idle), limit_s)
+    async def is_heard(self, limit_s: float | None = None) -> bool:
+        """All that it has said by now; False: it does not answer in time, or is gone. Without a
+        limit it may take for ever."""
+        # Its idle comes over the socket of the output, behind all that was said before.
+        asked = self.ask(kernel_info_request(self._new_msg_id(), Channel.CONTROL), facts.Idle)
+        answered = await (asked if limit_s is None else self._in_time(asked, limit_s))
         self.tell_text()
         return answered is not None
 
@@ -720,9 +722,7 @@ class ManagedKernel:
             replied = await self.ask(asked, facts.Replied)
             if replied is None or not _is_true(replied.expressions.get(VALUE)):
                 return False
-        # The answer comes over another socket; what is behind it here is behind all the output.
-        told = kernel_info_request(self._new_msg_id(), Channel.CONTROL)
-        return await self.ask(told, facts.Idle) is not None
+        return await self.is_heard()  # that answer came over another socket than the output
 
     def _ask(self, request: Request, question: _Question) -> None:
         self._questions[request.msg_id] = question
