@@ -71,8 +71,10 @@ async def test_kernel_time_is_measured_apart_from_the_time_in_the_queue(
 ) -> None:
     now = asyncio.get_running_loop().time
     gate = Gate(tmp_path)
-    asleep = await caller.create(kernel=shared.id, code=f"{gate.code}; import time; time.sleep(1)")
+    code = f"print('begun', flush=True); {gate.code}; import time; time.sleep(1)"
+    asleep = await caller.create(kernel=shared.id, code=code)
     opening = await gate.held()
+    await caller.printed(asleep["uid"], "begun")  # the gateway has heard that it is executed
     at = now()
     queued = await caller.create(kernel=shared.id, code="'one result'")
     gate.pass_(opening)
