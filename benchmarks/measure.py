@@ -25,7 +25,10 @@ from benchmarks.results import Series, by_rounds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-_PACKAGES = ("kernel-gateway", "ipykernel", "jupyter_client", "pyzmq", "tornado", "sqlalchemy")
+_PACKAGES = (
+    *("kernel-gateway", "ipykernel", "jupyter_client", "pyzmq", "tornado", "sqlalchemy"),
+    "msgspec",  # the extra `fast`
+)
 
 
 class Contender(Protocol):

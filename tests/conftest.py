@@ -1,7 +1,8 @@
 """Fixtures of every test: what a test must not leave behind, checked at its end.
 
 Knows processes, threads, descriptors, tasks and the log; knows nothing of the gateway but the name
-of its logger. A test that leaves something fails in its teardown, with a line for each finding.
+of its logger, and who reads its JSON. A test that leaves something fails in its teardown, with a
+line for each finding.
 
 A fixture of a wider scope (a kernel that the tests of a module share) may hold what it wants: it
 is there before the first look. Linux only: what a process holds is read in /proc.
@@ -23,6 +24,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from blockbuster import BlockBuster
+
+from kernel_gateway.messaging import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +49,11 @@ LOOP_THREADS = "asyncio_"
 def pytest_configure() -> None:
     """Who starts tests in the background, or with nohup, has them ignore signals, and all that they
     start as well: nothing would be shown of what Ctrl-C and a hang-up do, nor of what kernels have.
+
+    Users need not have msgspec, which also writes what is no JSON (bytes, dataclasses): so it is
+    for the servers that tests start, and not for what runs here.
     """
+    strict_json.quick = None
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGQUIT):

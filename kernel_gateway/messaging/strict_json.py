@@ -2,13 +2,21 @@
 
 Kernels send both (a bundle with `NaN`, a print of `"\\ud800"`), and most parsers choke on them, so
 each value is replaced on its way out: a number that is none by `null`, a lone surrogate by U+FFFD.
+
+`json` of the standard library says what is JSON. Where msgspec is installed too, by the extra
+`fast`, it is asked first: it reads in half the time and writes in a tenth. It never takes what
+`json` would not read; what it refuses (NaN, lone surrogates, encodings other than UTF-8, numbers
+beyond a float, subclasses of `str`) is left to `json`. Not orjson: it reads integers of more than
+64 bits as floats, and jupyter_client packs in another way as soon as it is installed.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kernel_gateway.errors import MalformedMessage
 
@@ -18,6 +26,9 @@ if TYPE_CHECKING:
 #: What `json.loads` gives. Kept loose below the top: contents belong to the kernel.
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
+
+#: msgspec, or None. Tests set it, to be like a user who has it or has not.
+quick: Any = importlib.import_module("msgspec") if find_spec("msgspec") else None
 
 #: Of lists and objects in each other. Parsers and serialisers recurse, and what one could still
 #: read the next one, called from deeper down, could not write.
@@ -37,11 +48,18 @@ def decode(data: bytes | str) -> Json:
 
 def _parsed(data: bytes | str) -> Json:
     """As `json.loads`, which first looks for one of six encodings: mostly it is the usual one."""
+    value: Json
+    if quick is not None:
+        try:
+            value = quick.json.decode(data)
+        except (quick.MsgspecError, ValueError, RecursionError):
+            pass  # what is wrong with it, if anything, is told below
+        else:
+            return value
     if isinstance(data, bytes) and data[:1] == b"{" and data[1:2] != b"\0":
         data = data.decode("utf-8", "surrogatepass")
     if not isinstance(data, str):
         return json.loads(data)  # type: ignore[no-any-return]
-    value: Json
     if data[:1] == "{":  # half the time of `decode`, which looks for white space twice
         value, end = _DECODER.raw_decode(data)
         if end == len(data):
@@ -112,6 +130,11 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 
 def _dumps(value: object) -> bytes:
+    if quick is not None:
+        try:
+            return quick.json.encode(value)  # type: ignore[no-any-return]
+        except (TypeError, ValueError, RecursionError):
+            pass
     return _ENCODER.encode(value).encode()
 
 

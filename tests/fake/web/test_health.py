@@ -44,8 +44,13 @@ async def test_a_gateway_that_takes_nothing_new_lives_and_is_not_ready(
     gateway.service.readiness = readiness  # type: ignore[method-assign]
     alive, ready = await gateway.get("/healthz"), await gateway.get("/readyz")
     assert (200, 503) == (alive.status, ready.status)
-    assert alive.json == ready.json
+    assert _lasting(alive.json) == _lasting(ready.json)
     assert (status, False) == (ready.json["status"], ready.json["ready"])
+
+
+def _lasting(told: dict[str, Any]) -> dict[str, Any]:
+    """But for the descriptors: connections come and go with each call."""
+    return {name: value for name, value in told.items() if name != "descriptors"}
 
 
 async def test_limits_are_told_as_they_are_set(tmp_path: Path) -> None:

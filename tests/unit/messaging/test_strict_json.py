@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from kernel_gateway.errors import MalformedMessage
+from kernel_gateway.messaging import strict_json
 from kernel_gateway.messaging.strict_json import (
     MAX_DEPTH,
     clean_text,
@@ -17,6 +21,63 @@ from kernel_gateway.messaging.strict_json import (
     encode,
 )
 from tests.unit.messaging.strategies import JSON, LOOSE_JSON, LOOSE_TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(autouse=True, scope="module", params=[msgspec, None], ids=["msgspec", "json"])
+def quick(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With the extra `fast` and without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strict_json, "quick", request.param)
+        yield
+
+
+def by_each(do: Callable[[], object]) -> list[str]:
+    """What comes of it with msgspec and without, with its types; nothing when it is malformed."""
+    told = []
+    for parser in (msgspec, None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(strict_json, "quick", parser)
+            try:
+                told.append(repr(do()))
+            except MalformedMessage as fault:
+                told.append(str(fault))
+    return told
+
+
+#: JSON, what looks like it, and what `json` alone reads.
+TEXTS = st.one_of(
+    LOOSE_JSON.map(json.dumps),
+    LOOSE_JSON.map(lambda value: json.dumps(value, ensure_ascii=False)),
+    st.text(alphabet='[]{}",:\\ud8bfntrue01.eE+-NaInity \t\x00\ud800\ufeff'),
+    st.from_regex(r"-?[0-9]{1,400}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?", fullmatch=True),
+)
+ENCODINGS = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32-be"])
+
+
+@given(TEXTS)
+def test_both_readers_read_the_same_and_refuse_the_same(text: str) -> None:
+    with_it, without = by_each(lambda: decode(text))
+    assert without == with_it
+
+
+@given(TEXTS, ENCODINGS)
+def test_both_readers_read_the_same_bytes(text: str, encoding: str) -> None:
+    with_it, without = by_each(lambda: decode(text.encode(encoding, "surrogatepass")))
+    assert without == with_it
+
+
+class Name(str):
+    __slots__ = ()
+
+
+@given(LOOSE_JSON)
+def test_both_writers_write_the_same(value: Any) -> None:
+    """But for the form of floats, as 1e16 and 1e+16."""
+    with_it, without = by_each(lambda: decode(encode([value, {Name("a"): Name("b"), None: 1}])))
+    assert without == with_it
 
 
 @given(JSON)
