@@ -72,7 +72,7 @@ def notebooks(effort: Effort) -> list[Measure]:
     """All but what is written, with the history off and on."""
     return [
         part(effort.rounds(full, 1), history)
-        for part, full in ((warm, 5), (many, 3), (cold, 5))
+        for part, full in ((warm, 15), (many, 3), (cold, 5))
         for history in (False, True)
         if not (effort.quick and history and part is many)  # papermill takes its time
     ]
