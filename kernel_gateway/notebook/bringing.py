@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from kernel_gateway.errors import GatewayError, Refused, Unreachable
-from kernel_gateway.runs.records import Artifact, ArtifactAdded, ArtifactKind, Record
+from kernel_gateway.runs.records import Artifact, ArtifactAdded, ArtifactKind, Dropped, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -107,16 +107,21 @@ class Homes:
 @dataclass(slots=True)
 class Findings:
     """What a run has left behind, as its records tell it. The bytes of outputs are none of it: they
-    are in the notebook."""
+    are in the notebook. Lines that were too long for it are."""
 
     artifacts: list[Artifact] = field(default_factory=list)
+    _oversized: dict[str, Artifact] = field(default_factory=dict)  # by their IDs
 
     def tell(self, event: object) -> None:
-        if not isinstance(event, Record) or not isinstance(event.body, ArtifactAdded):
+        if not isinstance(event, Record):
             return
-        artifact = event.body.artifact
-        if event.step is None and artifact.kind is not ArtifactKind.OVERSIZED:
-            self.artifacts.append(artifact)
+        match event.body:
+            case ArtifactAdded(artifact=artifact) if artifact.kind is ArtifactKind.OVERSIZED:
+                self._oversized[artifact.id] = artifact
+            case ArtifactAdded(artifact=artifact) if event.step is None:
+                self.artifacts.append(artifact)
+            case Dropped(artifact=str(whole)) if whole in self._oversized:
+                self.artifacts.append(self._oversized.pop(whole))
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ one stream may still grow together (natural batches, no timer).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ CUT_NOTICE = "[**** LOG LINE TRUNCATED AT {} ****]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLimits:
-    line_bytes: int = 4 * 2**20  # UTF-8 bytes of one line, its newline not counted
+    line_bytes: int = 4 * 2**20  # UTF-8 bytes of one line, without its newline or return
     inline_bytes: int = 6 * 2**20  # one value of a MIME bundle; above, it travels by reference
     record_chars: int = 64 * 2**10  # text of one log record; longer text takes several
     log_bytes: int = 2**30  # text stored for one run
@@ -68,6 +69,9 @@ class Batch:
 @dataclass
 class _Line:
     """The unfinished line at the end of one stream.
+
+    A carriage return ends a line, too: a bar that draws itself again and again is no long line, and
+    where it stands at last is not what is to be cut.
 
     Where the line is cut the notice must fit in too. So what stands in the notice's place is held
     back until it is known whether the line ends there. What was told is kept as long as the line
@@ -93,7 +97,7 @@ class _Line:
         room = (self.safe - self._size) // 4  # characters, whatever they are
         if len(text) > room and _has_longer(text, room):
             return False
-        start = text.rfind("\n") + 1
+        start = _last_end(text) + 1
         if start:
             self.end()
         if start < len(text):
@@ -228,8 +232,9 @@ class Log:
             self._append_comm(body, step, at)
             return
         if isinstance(body, records.ErrorRaised):
-            body = self._shortened(body)
-        elif isinstance(body, records.ArtifactAdded):
+            self._append_error(body, step, at)
+            return
+        if isinstance(body, records.ArtifactAdded):
             self._shelf.add(body.artifact)
         self._add(body, step, at)
 
@@ -273,12 +278,11 @@ class Log:
         """The text with what is too much of its lines left out, and how much that was."""
         line, text = self._lines[body.stream], body.text
         kept: list[str] = []
-        for part in _lines(text):
-            ended = part.endswith("\n")
+        for part, end in _LINE.findall(text):
             # After the end nothing is held back: nothing may come that would let it out.
-            kept.append(line.keep(part.removesuffix("\n"), ended=ended or body.late))
-            if ended:
-                kept.append("\n")
+            kept.append(line.keep(part, ended=bool(end) or body.late))
+            if end:
+                kept.append(end)
                 if line.whole:
                     yield "".join(kept)
                     kept = []
@@ -488,20 +492,30 @@ class Log:
             )
             self._add(total, step, at)
 
-    def _shortened(self, body: records.ErrorRaised) -> records.ErrorRaised:
+    def _append_error(self, body: records.ErrorRaised, step: int | None, at: float) -> None:
         """Tracebacks obey the limit of a line: a `repr` in one can have any length."""
-        notice = cut_notice(self._limits.line_bytes)
-        limit = self._limits.line_bytes // 4
+        limit = self._limits.line_bytes
+        notice = cut_notice(limit)
+        lost = 0
 
         def short(text: str) -> str:
-            return text if len(text) <= limit else text[: max(0, limit - len(notice))] + notice
+            nonlocal lost
+            if 4 * len(text) <= limit or len(data := text.encode()) <= limit:
+                return text
+            kept = data[: max(0, limit - len(notice))].decode(errors="ignore")
+            lost += len(data) - len(kept.encode())
+            return kept + notice
 
-        return replace(
+        short_body = replace(
             body,
             ename=short(body.ename),
             evalue=short(body.evalue),
             traceback=tuple(short(line) for line in body.traceback),
         )
+        self._add(short_body, step, at)
+        if lost:
+            self.dropped += lost
+            self._add(records.Dropped(why="line_too_long", bytes=lost, late=body.late), step, at)
 
 
 def _title(body: records.Output | records.Updated) -> str:
@@ -517,14 +531,15 @@ def _has_longer(text: str, chars: int) -> bool:
     """Whether a line has more characters. A search for each so many, and not a list of lines."""
     start = 0
     while len(text) - start > chars:
-        start = text.rfind("\n", start, start + chars + 1) + 1
+        start = _last_end(text, start, start + chars + 1) + 1
         if not start:
             return True
     return False
 
 
-def _lines(text: str) -> list[str]:
-    """Split after each newline, and only there: `str.splitlines` knows ten other separators."""
-    parts = text.split("\n")
-    ended = [f"{part}\n" for part in parts[:-1]]
-    return [*ended, parts[-1]] if parts[-1] else ended
+#: What there is of a line, and its end if it has come. `str.splitlines` knows ten other ends.
+_LINE = re.compile(r"([^\n\r]*)([\n\r]?)")
+
+
+def _last_end(text: str, start: int = 0, stop: int | None = None) -> int:
+    return max(text.rfind("\n", start, stop), text.rfind("\r", start, stop))

@@ -16,6 +16,7 @@ from kernel_gateway.runs.records import (
     Artifact,
     ArtifactAdded,
     ArtifactKind,
+    Dropped,
     LogText,
     Record,
     Seq,
@@ -157,6 +158,19 @@ def test_the_bytes_of_outputs_are_no_finding() -> None:
     found.tell(Record(seq=Seq(2), at=0.0, step=None, body=LogText(stream="stdout", text="x")))
     found.tell("something else")
     assert ["model", "table.csv"] == [one.name for one in found.artifacts]
+
+
+def test_a_line_that_the_notebook_has_cut_is_brought_whole() -> None:
+    found = Findings()
+    line = artifact("stdout line 1", "oversized", id="a1")
+    for body in (
+        ArtifactAdded(artifact=artifact("output 0 text/html", "oversized", id="a2")),
+        ArtifactAdded(artifact=line),
+        Dropped(why="line_too_long", bytes=7, stream="stdout", artifact="a1"),
+        Dropped(why="line_too_long", bytes=7, stream="stdout"),  # there was no room for it
+    ):
+        found.tell(Record(seq=Seq(1), at=0.0, step=0, body=body))
+    assert [line] == found.artifacts
 
 
 # -- and back --------------------------------------------------------------------------------------

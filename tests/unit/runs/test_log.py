@@ -199,7 +199,7 @@ def test_late_text_is_told_at_once_and_its_loss_is_late_too() -> None:
 
 
 def test_a_line_that_is_forgotten_when_its_run_is_over_is_still_cut() -> None:
-    log = written(Log(SMALL), "x" * (CAP - 1) + "\r")
+    log = written(Log(SMALL), "x" * CAP)
     log.append(END, step=None, at=1.0)
     log.take()
     log.forget()
@@ -324,12 +324,17 @@ def test_a_record_is_as_old_as_its_first_part() -> None:
     assert 8 == log.next
 
 
-def test_carriage_returns_are_kept_and_end_no_line() -> None:
-    text = "10%\r20%\r\n"
-    assert text == text_of(told(written(Log(SMALL), text)))
-    assert ["line_too_long"] == [
-        why for why, _ in drops(told(written(Log(SMALL), *["10%\r"] * 100, "\n")))
-    ]
+@pytest.mark.parametrize("pieces", [1, 2, 7, 100])
+def test_a_bar_that_draws_itself_anew_is_no_long_line(pieces: int) -> None:
+    text = "".join(f"{number} %\r" for number in range(100)) + "100 %\r\n"
+    bodies = told(written(Log(SMALL), *cut(text, pieces)))
+    assert (text, []) == (text_of(bodies), drops(bodies))
+
+
+def test_a_line_that_is_too_long_ends_with_its_carriage_return() -> None:
+    bodies = told(written(Log(SMALL), "x" * 300, "y\rnext\r\nlast\n"))
+    assert f"{'x' * (CAP - len(NOTICE))}{NOTICE}\rnext\r\nlast\n" == text_of(bodies)
+    assert [("line_too_long", 301 - CAP + len(NOTICE))] == drops(bodies)
 
 
 def test_the_bytes_of_the_text_are_counted() -> None:
@@ -585,17 +590,19 @@ def test_blobs_are_handed_over_once() -> None:
 
 
 def test_a_traceback_obeys_the_limit_of_a_line() -> None:
-    long = "x" * 1000
-    log = Log(replace(SMALL, line_bytes=400))
-    log.append(
-        records.ErrorRaised(ename=long, evalue=long, traceback=("x" * 100, long)), step=0, at=1.0
-    )
-    (body,) = told(log)
+    long, wide = "x" * (CAP + 1), "\u20ac" * CAP
+    error = records.ErrorRaised(ename="x" * CAP, evalue=long, traceback=("\u20ac" * 10, wide))
+    log = Log(SMALL)
+    log.append(error, step=0, at=1.0)
+    body, loss = told(log)
     assert isinstance(body, records.ErrorRaised)
-    assert "x" * 100 == body.traceback[0]
-    for text in (body.ename, body.evalue, body.traceback[1]):
-        assert 100 == len(text)
-        assert text.endswith(cut_notice(400))
+    assert ("x" * CAP, "\u20ac" * 10) == (body.ename, body.traceback[0])
+    kept, kept_wide = CAP - len(NOTICE), (CAP - len(NOTICE)) // 3
+    assert "x" * kept + NOTICE == body.evalue
+    assert "\u20ac" * kept_wide + NOTICE == body.traceback[1]
+    lost = CAP + 1 - kept + 3 * (CAP - kept_wide)
+    assert records.Dropped(why="line_too_long", bytes=lost) == loss
+    assert lost == log.dropped
 
 
 def digest(data: bytes) -> str:
