@@ -32,10 +32,11 @@ async def lost_run(
     """What is to be written so that the run reads `lost`, its log up to the last commit kept."""
     told: list[Record] = []
     last = Seq(0)
+    heard_at = run.view.created_at
     while page := await store.records(run.uid, after=last, limit=PAGE):
         told.extend(one for one in page if isinstance(one.body, _TELLING))
-        last = page[-1].seq
-    view = lost_view(run.view, told, now.wall)
+        last, heard_at = page[-1].seq, page[-1].at
+    view = lost_view(run.view, told, heard_at)
     bodies: list[tuple[int | None, Body]] = [
         (step.index, records.StepChanged(state=step.state))
         for step, before in zip(view.steps, run.view.steps, strict=True)
@@ -56,7 +57,9 @@ async def lost_run(
 
 def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
     """Steps and metrics as the log tells them, the step that ran as died, those behind it as not
-    run."""
+    run. `at`: when it was last heard of. Nobody was there to see when it ended, so nobody knows how
+    long the last step took; of the others the wall clock tells, the other one went with the
+    gateway."""
     steps = {step.index: step for step in view.steps}
     metrics = Metrics()
     for record in told:
@@ -64,6 +67,8 @@ def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
             steps[record.step] = _told_step(steps[record.step], record.at, record.body)
         elif isinstance(record.body, records.Metric):
             metrics.merge(record.body)
+    all_steps = tuple(_lost_step(steps[step.index], at) for step in view.steps)
+    took = [step.duration for step in all_steps if step.duration is not None]
     return replace(
         view,
         state=RunState.FINISHED,
@@ -72,7 +77,8 @@ def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
         exit_code=1,
         finished_at=at,
         prompt=None,
-        steps=tuple(_lost_step(steps[step.index], at) for step in view.steps),
+        predict_time=sum(took) if took else None,
+        steps=all_steps,
         metrics=metrics.values,
         history=(*view.history, (RunState.FINISHED, at)),
     )
@@ -85,10 +91,12 @@ def _told_step(step: StepView, at: float, body: records.StepChanged) -> StepView
     state = StepOutcome(body.state)
     if state is StepOutcome.RUNNING:
         return replace(step, state=state, started_at=at, msg_id=body.msg_id or step.msg_id)
+    began = step.started_at
     return replace(
         step,
         state=state,
-        finished_at=at if step.started_at is not None else None,
+        finished_at=None if began is None else at,
+        duration=None if began is None else max(0.0, at - began),
         execution_count=body.execution_count,
         exit_code=body.exit_code,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kernel_gateway.execution.recovery import GATEWAY_LOST, lost_view
 from kernel_gateway.runs import records
 from kernel_gateway.runs.records import Record, Seq
@@ -65,6 +67,7 @@ def test_its_steps_are_as_far_as_its_log_tells() -> None:
             state=StepOutcome.OK,
             started_at=3.0,
             finished_at=3.0,
+            duration=0.0,
             execution_count=7,
             exit_code=0,
             msg_id="m",
@@ -83,3 +86,12 @@ def test_its_metrics_are_those_of_its_log_also_of_threads_whose_step_was_over() 
     ]
     view = lost_view(left(StepOutcome.RUNNING), told, 9.0)
     assert {"a": {"b": 3}, "c": [3]} == view.metrics
+
+
+def test_it_is_told_as_long_as_it_was_heard_of() -> None:
+    begun = replace(record(records.StepChanged(state="running"), 0), at=3.0)
+    done = replace(record(records.StepChanged(state="ok"), 0), at=3.5)
+    next_ = replace(record(records.StepChanged(state="running"), 1), at=4.0)
+    view = lost_view(left(*[StepOutcome.PENDING] * 3), [begun, done, next_], 6.0)
+    assert [0.5, None, None] == [step.duration for step in view.steps]
+    assert (6.0, 6.0, 0.5) == (view.finished_at, view.steps[1].finished_at, view.predict_time)
