@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
 from typing import Any
 
@@ -43,6 +44,7 @@ class KernelGatewayApp(CommandGroup):
 
 def main(argv: list[str] | None = None) -> None:
     atexit.register(gc.freeze)  # what is there then goes with the process: no search for cycles
+    _open_streams()
     app = KernelGatewayApp.instance()
     try:
         _initialize(app, argv)
@@ -51,6 +53,16 @@ def main(argv: list[str] | None = None) -> None:
         return
     except KeyboardInterrupt:  # of a command that has no way of its own to end, or not yet
         sys.exit(INTERRUPTED)
+
+
+def _open_streams() -> None:
+    """Whoever has closed one, as by `2>&-`, wants to see nothing of it. Left so, the next file that
+    is opened has its number, and what a kernel prints goes there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)  # as the one in its place would be
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - till the end
 
 
 def _initialize(app: KernelGatewayApp, argv: list[str] | None) -> None:

@@ -297,12 +297,15 @@ class RunApp(EngineCommand):
             for place in found
         ]
         check_apart(found, items)
+        report, records = _path(self.report), _path(self.log_file)
+        beside = {"--report": report, "--log": records}
+        check_harmless(found, items, {"--answers": _path(self.answers)}, beside)
         return Wanted(
             items=tuple(items),
             jobs=self.jobs,
             retries=Retries(most=self.retries, causes=self._causes()),
-            report=_path(self.report),
-            records=_path(self.log_file),
+            report=report,
+            records=records,
             log_output=self.log_output,
             as_json=self.as_json,
             stdin=self.answer_from_stdin,
@@ -428,6 +431,29 @@ def check_apart(found: Sequence[Place], items: Sequence[Item]) -> None:
         others = {path for other, path in enumerate(inputs) if other != number}
         if output is not None and output in others:
             raise UsageError(f"The output {output} is the input of another run.")
+
+
+def check_harmless(
+    found: Sequence[Place],
+    items: Sequence[Item],
+    read: Mapping[str, Path | None],
+    written: Mapping[str, Path | None],
+) -> None:
+    """What is written beside the outputs has a folder, and replaces nothing that is read or written
+    as something else. `read` and `written` are files by the options that name them."""
+    known = [(_file(place.input), "an input") for place in found]
+    known += [(item.order.file, "an output") for item in items]
+    known += [(path, f"the file of {option}") for option, path in read.items()]
+    taken = {path.resolve(): what for path, what in known if path is not None}
+    pages = [(path, f"--{form.value}") for item in items for form, path in item.pages]
+    for path, option in (*pages, *((path, option) for option, path in written.items())):
+        if path is None or (path.exists() and not path.is_file()):  # a device or a pipe
+            continue
+        if not path.parent.is_dir():
+            raise UsageError(f"{option} {path} has no folder: make {path.parent} first.")
+        if what := taken.get(path.resolve()):
+            raise UsageError(f"{option} {path} is {what}: give it a file of its own.")
+        taken[path.resolve()] = f"the file of {option}"
 
 
 def _file(name: str) -> Path | None:

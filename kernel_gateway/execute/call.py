@@ -5,6 +5,7 @@ Knows papermill's arguments and where notebooks are. How one is run is in `insid
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from dataclasses import replace
@@ -75,7 +76,7 @@ def execute_notebook(
     if engine_name not in ENGINES:
         raise ValueError(f"There is no engine {engine_name!r} here: leave engine_name away.")
     options = plan_options(engine_kwargs)
-    values = dict(parameters or {})
+    values = {name: _json_value(name, value) for name, value in (parameters or {}).items()}
     input_name, output_name = _names(input_path, output_path, values)
     log.info("Input Notebook:  %s", input_name or "NotebookNode object")
     log.info("Output Notebook: %s", output_name or "Notebook will not be saved")
@@ -124,6 +125,15 @@ def _names(
         return filled(str(place), values, run_uuid=run_uuid, now=now)
 
     return name(given), name(wanted)
+
+
+def _json_value(name: str, value: object) -> Json:
+    """A tuple as a list, and keys as text. Raises `TypeError` for what no notebook can hold."""
+    try:
+        taken: Json = json.loads(json.dumps(value))
+    except (TypeError, ValueError) as fault:
+        raise TypeError(f"The parameter {name!r} is no value of JSON: {fault}.") from fault
+    return taken
 
 
 def _source(given: NotebookNode | str | None, language: str | None) -> Source:

@@ -43,7 +43,11 @@ def read_notebook(name: str) -> bytes:
 def sink_for(name: str) -> Sink:
     """Raises `NotebookUnwritable` where it is plain that nothing can be written there."""
     if name == STANDARD:
+        if sys.__stdout__ is None:
+            raise NotebookUnwritable("Standard output is closed: name a file for the output.")
         return StreamSink(sys.stdout.buffer)
+    if not name:
+        raise NotebookUnwritable("The output has no name.")
     if _is_url(name):
         return _remote_sink(name)
     try:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 import pytest
 
-from tests.e2e.commands import LIMIT_S, run, started
+from tests.e2e.commands import COMMAND, LIMIT_S, environment, run, started
 from tests.shared.processes import is_alive
 
 if TYPE_CHECKING:
@@ -304,6 +304,11 @@ def test_a_kernel_of_somebody_elses_machine(tmp_path: Path) -> None:
         (["in.ipynb", "no/out.ipynb"], "make no first"),
         (["in.ipynb", "."], "is a folder"),
         (["in.ipynb", "/proc/out.ipynb"], "cannot be written"),
+        (["in.ipynb", ""], "has no name"),
+        (["in.ipynb", "--report=in.ipynb"], "is an input: give it a file of its own"),
+        (["in.ipynb", "--log=in.out.ipynb"], "is an output"),
+        (["in.ipynb", "--answers=text.ipynb", "--log=text.ipynb"], "is the file of --answers"),
+        (["in.ipynb", "--report=no/junit.xml"], "make no first"),
         (["in.ipynb", "--timeout=0"], "--timeout must be above 0"),
         (["in.ipynb", "--cwd=no"], "There is no folder"),
     ],
@@ -316,6 +321,52 @@ def test_usage(tmp_path: Path, arguments: list[str], sentence: str) -> None:
     assert sentence in process.stderr
     assert len(process.stderr.splitlines()) == 1
     assert not (tmp_path / "in.out.ipynb").exists()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "0<&- 1>&- 2>&-"])
+def test_whoever_closes_its_streams_gets_the_output_all_the_same(
+    tmp_path: Path, closed: str
+) -> None:
+    notebook(tmp_path / "in.ipynb", "import sys; print('ok'); print('no', file=sys.__stderr__)")
+    assert 0 == shell(tmp_path, closed, "run", "in.ipynb").returncode
+    assert ["ok"] == Output(tmp_path / "in.out.ipynb").states
+
+
+def test_an_output_to_a_stream_that_is_closed_is_refused(tmp_path: Path) -> None:
+    notebook(tmp_path / "in.ipynb", "1")
+    process = shell(tmp_path, "1>&-", "run", "in.ipynb", "-")
+    assert 2 == process.returncode
+    said = "kernel-gateway run: Standard output is closed: name a file for the output.\n"
+    assert said == process.stderr
+
+
+def shell(folder: Path, redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = f'exec "$@" {redirections}'
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *COMMAND, *arguments],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def test_a_line_that_is_too_long_for_the_notebook_comes_home_whole(tmp_path: Path) -> None:
+    notebook(tmp_path / "in.ipynb", "print('x' * 5_000_000)")
+    process = run(tmp_path, "run", "in.ipynb")
+    assert 0 == process.returncode
+    assert f"Brought 1 file in {tmp_path / 'in.out_artifacts'}\n" in process.stderr
+    assert "TRUNCATED AT 4 MiB" in Output(tmp_path / "in.out.ipynb").text(0)
+    whole = (tmp_path / "in.out_artifacts/stdout line 1").read_bytes()
+    assert b"x" * 5_000_000 == whole
+
+
+def test_a_bar_that_draws_itself_anew_shows_where_it_stands_at_last(tmp_path: Path) -> None:
+    notebook(tmp_path / "in.ipynb", "for i in range(60_000): print(f'\\r{i:080}', end='')")
+    assert 0 == run(tmp_path, "run", "in.ipynb").returncode
+    assert f"{59_999:080}" == Output(tmp_path / "in.out.ipynb").text(0)
 
 
 # -- signals ---------------------------------------------------------------------------------------

@@ -57,6 +57,18 @@ def statuses(cells: Any) -> list[str]:
     return [cell["metadata"]["papermill"]["status"] for cell in cells]
 
 
+def test_parameters_are_values_of_json(in_folder: Path) -> None:
+    values: dict[str, Any] = {"x": (1, {2: None})}
+    node = execute_notebook(
+        notebook(PARAMETERS, "print(x)"), None, parameters=values, progress_bar=False
+    )
+    assert {"x": [1, {"2": None}]} == node["metadata"]["papermill"]["parameters"]
+    for value in (Path("a"), b"a", {1}, 1j):
+        with pytest.raises(TypeError, match="The parameter 'x' is no value of JSON: Object of"):
+            execute_notebook("none.ipynb", "out.ipynb", parameters={"x": value})  # type: ignore[dict-item]
+    assert not (in_folder / "out.ipynb").exists()
+
+
 def test_its_names_are_these() -> None:
     assert ["NotebookFailed", "execute_notebook"] == kernel_gateway.execute.__all__
 
