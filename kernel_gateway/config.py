@@ -120,15 +120,17 @@ class Web(Configurable):
         help="A path below which all routes are, as /gw, for a proxy that passes it on.",
     )
     ip = Unicode(
+        _WEB.ip,
         config=True,
         help="Address to listen on: * is every one, :: every one of IPv6, localhost both of the "
-        "loopback. Default: KERNEL_GATEWAY_IP, else 127.0.0.1.",
+        "loopback. KERNEL_GATEWAY_IP sets it, too.",
     )
     port = Int(
+        _WEB.port,
         min=0,
         max=65535,
         config=True,
-        help="Port to listen on, 0 for any free one. Default: KERNEL_GATEWAY_PORT, else 8888.",
+        help="Port to listen on, 0 for any free one. KERNEL_GATEWAY_PORT sets it, too.",
     )
     port_retries = Int(
         _WEB.port_retries,
