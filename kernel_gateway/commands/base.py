@@ -5,10 +5,11 @@ Must not import what only one command needs: the time to the first output is a f
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import suppress
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from jupyter_core.application import JupyterApp, base_aliases, base_flags
 from traitlets import TraitError, default
@@ -39,8 +40,22 @@ class UsageError(Refused):
 class _StrictLoader(KVArgParseConfigLoader):
     """An option that nobody knows is no warning: a limit that is misspelt would be none."""
 
-    def _handle_unrecognized_alias(self, arg: str) -> None:
+    def _create_parser(self) -> None:
+        super()._create_parser()
+        self.parser.error = self._refuse  # type: ignore[method-assign]
+
+    def _refuse(self, message: str) -> NoReturn:
+        """In one line, without the names of all options before it."""
+        option = _WITHOUT_VALUE.fullmatch(message)
+        if option is not None and "." not in option[1]:  # ours have the names of their traits here
+            self._handle_unrecognized_alias(option[1])
+        raise ArgumentError(f"{message[:1].upper()}{message[1:]}.")
+
+    def _handle_unrecognized_alias(self, arg: str) -> NoReturn:
         raise ArgumentError(f"There is no option --{arg}; --help lists those there are.")
+
+
+_WITHOUT_VALUE = re.compile(r"argument --?(\S+): expected one argument")
 
 
 class Command(JupyterApp):

@@ -311,6 +311,9 @@ def test_a_kernel_of_somebody_elses_machine(tmp_path: Path) -> None:
         (["in.ipynb", "--report=no/junit.xml"], "make no first"),
         (["in.ipynb", "--timeout=0"], "--timeout must be above 0"),
         (["in.ipynb", "--cwd=no"], "There is no folder"),
+        (["in.ipynb", "--jbs=2"], "There is no option --jbs;"),
+        (["in.ipynb", "--jbs"], "There is no option --jbs;"),
+        (["in.ipynb", "--jobs"], "Argument --RunApp.jobs: expected one argument."),
     ],
 )
 def test_usage(tmp_path: Path, arguments: list[str], sentence: str) -> None:
