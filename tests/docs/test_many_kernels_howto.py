@@ -54,7 +54,7 @@ def test_its_configuration_is_taken() -> None:
         exec(text, {"c": config})
     settings = read_settings(config)
     assert (200, 20) == (settings.engine.max_kernels, settings.engine.max_kernels_per_owner)
-    assert (4096, 10) == (settings.kernels.descriptors, settings.kernels.nice)
+    assert (4096, 19) == (settings.kernels.descriptors, settings.kernels.nice)
     assert 3600 == settings.engine.culling.cull_idle_timeout
 
 
