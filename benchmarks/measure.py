@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _PACKAGES = (
-    *("kernel-gateway", "ipykernel", "jupyter_client", "pyzmq", "tornado", "sqlalchemy"),
+    "kernel-gateway",
+    "ipykernel",
+    "jupyter_client",
+    "pyzmq",
+    "tornado",
+    "sqlalchemy",
     "msgspec",  # the extra `fast`
 )
 

@@ -10,7 +10,7 @@ from kernel_gateway.runs.log import Batch
 from kernel_gateway.runs.metrics import Metrics
 from kernel_gateway.runs.records import Body, Reason, Record, Seq
 from kernel_gateway.runs.state import RunState
-from kernel_gateway.runs.view import Outcome, RunView, StepOutcome, StepView
+from kernel_gateway.runs.view import Outcome, RunView, StepOutcome, StepView, kernel_time
 from kernel_gateway.store.values import AppendRecords, PutRun, StoredRun, Write
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
         elif isinstance(record.body, records.Metric):
             metrics.merge(record.body)
     all_steps = tuple(_lost_step(steps[step.index], at) for step in view.steps)
-    took = [step.duration for step in all_steps if step.duration is not None]
     return replace(
         view,
         state=RunState.FINISHED,
@@ -77,7 +76,7 @@ def lost_view(view: RunView, told: Sequence[Record], at: float) -> RunView:
         exit_code=1,
         finished_at=at,
         prompt=None,
-        predict_time=sum(took) if took else None,
+        predict_time=kernel_time(step.duration for step in all_steps),
         steps=all_steps,
         metrics=metrics.values,
         history=(*view.history, (RunState.FINISHED, at)),

@@ -1,7 +1,7 @@
 """What the output notebook says of its run, under `kernel_gateway`. Nothing but the truth.
 
 Knows the values that tell how a run stands. Must not know notebooks or services. Absent rather than
-null; times in UTC for people, durations in seconds of a monotonic clock.
+null; times in UTC for people, durations in seconds as the run tells them.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from kernel_gateway.runs.state import (
     next_run_state,
 )
 from kernel_gateway.runs.step import Step
-from kernel_gateway.runs.view import Failure, Outcome, Prompt, RunView, StepOutcome
+from kernel_gateway.runs.view import Failure, Outcome, Prompt, RunView, StepOutcome, kernel_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,7 +114,6 @@ class Run:
         return self._taken_actions()
 
     def view(self) -> RunView:
-        predicted = [step.duration for step in self._steps if step.duration is not None]
         return RunView(
             state=self.state,
             outcome=self.outcome,
@@ -124,7 +123,7 @@ class Run:
             started_at=self._started.wall if self._started else None,
             finished_at=self._finished.wall if self._finished else None,
             queue_time=self._started.mono - self.created.mono if self._started else None,
-            predict_time=sum(predicted) if predicted else None,
+            predict_time=kernel_time(step.duration for step in self._steps),
             prompt=self.prompt,
             steps=tuple(step.view() for step in self._steps),
             history=tuple(self.history),

@@ -1,11 +1,12 @@
 """How a run stands, for readers: what `GET /api/runs/{id}` tells, and what the store keeps.
 
-Values only. Wall-clock times are for people; every duration is monotonic.
+Values only. Wall-clock times are for people; every duration is monotonic, but those of steps that
+only the log of a gateway that was killed tells of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - for `get_type_hints`
+from collections.abc import Iterable, Mapping  # noqa: TC003 - for `get_type_hints`
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -64,6 +65,12 @@ class StepView:
     execution_count: int | None = None
     error: Failure | None = None
     msg_id: str | None = None
+
+
+def kernel_time(durations: Iterable[float | None]) -> float | None:
+    """Seconds of all steps together; None as long as none of them is known."""
+    known = [seconds for seconds in durations if seconds is not None]
+    return sum(known) if known else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

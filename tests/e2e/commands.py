@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "kernel_gateway.commands.main"]
@@ -47,8 +47,15 @@ def run(
     folder: Path, *arguments: str, text: str = "", env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """To its end; `text` is its standard input."""
+    return executed(folder, [*COMMAND, *arguments], text=text, env=env)
+
+
+def executed(
+    folder: Path, program: Sequence[str], text: str = "", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Any program, in the same surroundings."""
     return subprocess.run(
-        [*COMMAND, *arguments],
+        program,
         cwd=folder,
         env=environment(folder, env),
         input=text,

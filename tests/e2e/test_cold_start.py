@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.commands import LIMIT_S, environment
+from tests.e2e.commands import LIMIT_S, executed
 from tests.e2e.test_run_command import notebook
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
 #: The command, which tells of each kernel that it starts.
@@ -45,15 +45,7 @@ main(sys.argv[1:])
 
 
 def _run(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program + _MAIN, "run", "in.ipynb", *options],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    return executed(folder, [sys.executable, "-c", program + _MAIN, "run", "in.ipynb", *options])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 import pytest
 
-from tests.e2e.commands import COMMAND, LIMIT_S, environment, run, started
+from tests.e2e.commands import COMMAND, LIMIT_S, executed, run, started
 from tests.shared.processes import is_alive
 
 if TYPE_CHECKING:
@@ -345,15 +345,7 @@ def test_an_output_to_a_stream_that_is_closed_is_refused(tmp_path: Path) -> None
 
 def shell(folder: Path, redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     script = f'exec "$@" {redirections}'
-    return subprocess.run(
-        ["sh", "-c", script, "sh", *COMMAND, *arguments],
-        cwd=folder,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    return executed(folder, ["sh", "-c", script, "sh", *COMMAND, *arguments])
 
 
 def test_a_line_that_is_too_long_for_the_notebook_comes_home_whole(tmp_path: Path) -> None:
