@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: So many times its usual end of the log stays in memory while somebody reads it: he is mostly not
 #: far behind, and to have it from the store takes twice as long.
 READ_TAILS = 4
-KEPT_CHARS = 2**16  # of a finished run's log that stays in memory
+KEPT_CHARS = 2**16  # of a finished run's log, and of its code, that stay in memory
 #: Of a run that is only observed: its client has all of it already, so nobody waits for the disk.
 PATIENCE_S = 0.25
 #: Of a text that nobody reads yet: its cell, and the next ones, mostly end sooner. Kernels gather
@@ -184,11 +184,13 @@ class LiveRun:
             self.when_known()
 
     def _slim(self) -> None:
-        """The run stays in memory for a while, for late output; the store has all that is big."""
-        self.is_slim = True
-        self.machine.forget_code()
+        """The run stays in memory for a while, for late output and for who asks for its notebook
+        now; the store has all that is big."""
         self.log.forget()
-        self.identity = replace(self.identity, plan=self.machine.plan)
+        if self.machine.plan.chars > KEPT_CHARS:
+            self.is_slim = True
+            self.machine.forget_code()
+            self.identity = replace(self.identity, plan=self.machine.plan)
         if self._tail_chars > KEPT_CHARS:
             self.forget_text()
 
@@ -337,6 +339,10 @@ class LiveRun:
 
     def unfollow(self) -> None:
         self._followers -= 1
+
+    @property
+    def is_followed(self) -> bool:
+        return self._followers > 0
 
     def wake(self) -> None:
         """Who waits for a change looks again."""

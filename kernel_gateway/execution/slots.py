@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 QUIET_CAP_S = 10.0  # who talks for ever is not listened to for ever
 QUIET_PARTS = 5
+NEXT_S = 0.015  # for who has heard of the end to ask for more
 ANSWER_LIMIT_S = 1.0  # a kernel that does not answer by then does not answer while it is idle
 #: After these nobody wants to hear more, or nobody is there to say it.
 _ABRUPT = frozenset({Outcome.CANCELLED, Outcome.LOST})
@@ -280,5 +281,15 @@ class Slots:
         return True
 
     async def _ask(self, live: LiveRun, session: Session) -> None:
+        """Its answer takes a kernel some milliseconds of a processor. Where nobody follows the log
+        up to its seal, who waits for the end goes first, with what he asks next."""
+        is_followed = live.is_followed
+
+        def is_heard_no_more() -> bool:
+            return live not in self._listening
+
+        await live.until(lambda: live.over or is_heard_no_more(), QUIET_CAP_S)
+        if not is_followed:
+            await live.until(is_heard_no_more, NEXT_S)
         if await session.is_quiet():
             self.hear_no_more(live)

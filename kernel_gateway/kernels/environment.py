@@ -76,10 +76,15 @@ def read_at_import(env: Mapping[str, str], more: Sequence[str] = ()) -> tuple[tu
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    return _any_of(tuple(patterns)).match(name) is not None
+    return _matches(name, tuple(patterns))
 
 
-@functools.cache  # of all variables that there are, each is asked about at each start
+@functools.lru_cache(4096)  # of all variables that there are, each is asked about at each start
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return _any_of(patterns).match(name) is not None
+
+
+@functools.cache
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns) or r"(?!)")
 

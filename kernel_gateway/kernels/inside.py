@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import termios
+import threading
 from typing import Any
 
 #: What `tell_quiet` answers to: an expression for a silent request.
@@ -50,51 +51,112 @@ def keep_parents(kernel: Any) -> None:
 
 def wait_for_nothing(kernel: Any) -> None:
     """ipykernel flushes four times a cell, and each flush waits for two turns of the thread that
-    publishes, also when there is nothing to be published: a quarter of what a cell costs. Now a
-    flush waits when there is something: in the stream, on its way from there to the thread, or
-    with the thread. In this order it is looked for, for in this order it moves on.
+    publishes, also when there is nothing to be published: a quarter of what a cell costs. Now what
+    is printed, shown and said goes through one queue, in its order, and each event in it is done
+    when its turn is over. So code that flushes waits until the queue is empty, and the kernel
+    itself, behind a cell, waits for nothing: its idle stands behind the text.
     """
     publisher = kernel.iopub_thread
     waiting = publisher._events
     wake = publisher.io_loop.asyncio_loop.call_soon_threadsafe
+    execute = kernel.do_execute
+    main = threading.get_ident()
+    executing: list[None] = []
+    is_woken = has_turn = False
 
     def publish() -> None:
-        for _ in range(len(waiting)):  # what comes meanwhile has a turn of its own
-            try:
-                waiting[0]()
-            finally:
-                waiting.popleft()  # behind it: where none is waiting all is done
+        nonlocal is_woken, has_turn
+        is_woken, has_turn = False, True
+        try:
+            for _ in range(len(waiting)):  # what comes meanwhile has a turn of its own
+                try:
+                    waiting[0]()
+                finally:
+                    waiting.popleft()  # behind it: where none is waiting all is done
+        finally:
+            has_turn = False
 
     def schedule(event: Any) -> None:
-        """As before, without a ZeroMQ socket a thread to say no more than that there is one."""
-        if publisher.thread.is_alive():
-            waiting.append(event)
-            wake(publish)
-        else:
+        """As before, without a ZeroMQ socket a thread to say no more than that there is one, and
+        with one wake for all that comes before the thread has its turn."""
+        nonlocal is_woken
+        is_part = has_turn and threading.get_ident() == publisher.thread.ident
+        if is_part or not publisher.thread.is_alive():
             event()
+            return
+        waiting.append(event)
+        if not is_woken:
+            is_woken = True
+            try:
+                wake(publish)
+            except BaseException:  # Ctrl-C: whoever comes next wakes it
+                is_woken = False
+                raise
+
+    async def do_execute(*args: Any, **named: Any) -> Any:
+        executing.append(None)
+        try:
+            return await execute(*args, **named)
+        finally:
+            executing.pop()
 
     def lighten(stream: Any) -> None:
         patient, send = stream.flush, stream._flush
-        sending: list[None] = []
 
         def flush() -> None:
-            if stream._buffers or sending or waiting or stream.echo is not None:
+            has_text = bool(stream._buffers) or stream.echo is not None
+            if not executing and threading.get_ident() == main:
+                if has_text:
+                    schedule(send)
+            elif has_text or waiting:
                 patient()
 
-        def _flush() -> None:
-            sending.append(None)
-            try:
-                send()
-            finally:
-                sending.pop()
-
-        stream.flush, stream._flush = flush, _flush
+        stream.flush, stream._flush = flush, lambda: schedule(send)
 
     streams = [sys.stdout, sys.stderr]
     if all(getattr(stream, "pub_thread", None) is publisher for stream in streams):
         publisher.schedule = schedule
+        kernel.do_execute = do_execute
         for stream in streams:
             lighten(stream)
+
+
+def pass_on_unread(kernel: Any) -> None:
+    """In ipykernel 7 one thread reads requests and another executes them, and both check and decode
+    each: the first to know for which subshell it is. Nearly all are for none, and a look at the
+    bytes tells; the check is left to who executes. While one is decoded as before, whatever comes
+    behind it is, too, and so stays behind it.
+    """
+    channel = kernel.shell_channel_thread
+    if sys.modules["ipykernel"].version_info[0] != 7:
+        return
+    decode = kernel.shell_channel_thread_main
+    main = channel.manager.get_shell_channel_to_subshell_socket(None)
+    decoding: list[None] = []
+
+    def is_plain(frames: Any) -> bool:
+        for delimiter, header in zip(frames, frames[2:], strict=False):
+            if delimiter.bytes == b"<IDS|MSG>":
+                return not any(word in header.bytes for word in _NOT_PLAIN)
+        return False
+
+    async def decoded(frames: Any) -> None:
+        try:
+            await decode(frames)
+        finally:
+            decoding.pop()
+
+    def read(frames: Any) -> Any:
+        if not decoding and is_plain(frames):
+            return main.send_multipart(frames, copy=False)
+        decoding.append(None)
+        return decoded(frames)
+
+    channel.io_loop.add_callback(kernel.shell_stream.on_recv, read, copy=False)
+
+
+#: In a header: it is for a subshell, or perhaps, or it cannot be told from the bytes.
+_NOT_PLAIN = (b"subshell_id", b'"comm_', b"\\")
 
 
 def reply_at_once(kernel: Any) -> None:
@@ -175,8 +237,14 @@ def tell_quiet(kernel: Any) -> None:
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
+_DEEDS = (
+    *(keep_all_output, keep_parents, wait_for_nothing, pass_on_unread, reply_at_once),
+    tell_quiet,
+)
+
+
 def prepare(kernel: Any) -> None:
-    for deed in (keep_all_output, keep_parents, wait_for_nothing, reply_at_once, tell_quiet):
+    for deed in _DEEDS:
         try:
             deed(kernel)
         except Exception:  # of another version: all of this can be done without

@@ -68,6 +68,11 @@ class RunPlan:
     cancel_on_disconnect: bool = False  # when the last reader that waits for it has gone
     unread_s: float | None = None  # when nobody has read its log for so long; None: never
 
+    @property
+    def chars(self) -> int:
+        """A measure of the memory it takes."""
+        return sum(len(step.code) for step in self.steps) + len(self.document or "")
+
     def without_code(self) -> RunPlan:
         """For a run that is over: its code can have megabytes, and the store has it."""
         steps = tuple(replace(step, code="") for step in self.steps)

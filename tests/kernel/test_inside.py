@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from kernel_gateway.kernels.inside import prepare
-from kernel_gateway.messaging.facts import Idle, Stream
+from kernel_gateway.messaging.facts import Display, Idle, Stream
+from kernel_gateway.messaging.message import MsgId, execute_request
 from tests.kernel.conftest import IPYKERNEL
 
 if TYPE_CHECKING:
@@ -47,6 +48,40 @@ for stream in (sys.stdout, sys.stderr): stream.flush()
 publisher.schedule = plain
 print(len(counted))
 """
+#: The thread that publishes stands still, and who waits for it waits for ever.
+_HELD_PUBLISHER = """
+import sys, threading
+go = threading.Event()
+sys.stdout.flush_timeout = None
+get_ipython().kernel.iopub_thread.schedule(go.wait)
+print("said")
+"""
+#: All that two threads and a stream's timer say at the same time, in the order of each.
+_MANY_VOICES = """
+import sys, threading
+from IPython.display import display
+def speak(stream):
+    for number in range(300):
+        print(number, file=stream, flush=number % 7 == 0)
+speaker = threading.Thread(target=speak, args=(sys.stderr,))
+speaker.start()
+for number in range(300):
+    print(number, flush=number % 5 == 0)
+    if number % 3 == 0:
+        display(number)
+speaker.join()
+"""
+#: Ctrl-C comes in the moment in which it is told that there is something to be published.
+_INTERRUPTED_WAKE = """
+publisher = get_ipython().kernel.iopub_thread
+loop = publisher.io_loop.asyncio_loop
+while publisher._events: pass
+def interrupted(plain=loop._write_to_self):
+    loop._write_to_self = plain
+    raise KeyboardInterrupt
+loop._write_to_self = interrupted
+print()
+"""
 
 
 async def printed(kernel: Started, code: str) -> str:
@@ -78,6 +113,57 @@ async def test_a_flush_waits_for_what_is_there_and_for_nothing_else(bench: Bench
     await kernel.recorder.dead()
 
 
+async def test_behind_a_cell_the_kernel_waits_for_nothing(bench: Bench) -> None:
+    kernel = await bench.ready()
+    cell = kernel.send(_HELD_PUBLISHER)
+    await kernel.recorder.message("execute_reply", cell)
+    assert not kernel.recorder.stdout(cell)
+    await kernel.run("go.set()")
+    await kernel.recorder.ended(cell)
+    kinds = [type(fact) for fact in kernel.recorder.facts(cell) if isinstance(fact, Stream | Idle)]
+    assert [Stream, Idle] == kinds
+    await kernel.kernel.kill()
+    await kernel.recorder.dead()
+
+
+async def test_whatever_is_said_at_the_same_time_keeps_its_order(bench: Bench) -> None:
+    kernel = await bench.ready()
+    cell = await kernel.run(_MANY_VOICES)
+    said = [
+        fact for fact in kernel.recorder.facts(cell) if isinstance(fact, Stream | Display | Idle)
+    ]
+    assert isinstance(said[-1], Idle)
+    texts = dict.fromkeys(("stdout", "stderr"), "")
+    for fact in said:
+        if isinstance(fact, Stream):
+            texts[fact.name] += fact.text
+        elif isinstance(fact, Display):
+            assert texts["stdout"].endswith(f"{fact.data['text/plain']}\n")
+    assert set(texts.values()) == {"".join(f"{number}\n" for number in range(300))}
+    await kernel.kernel.kill()
+    await kernel.recorder.dead()
+
+
+async def test_an_interrupt_while_it_wakes_who_publishes_keeps_nobody_asleep(bench: Bench) -> None:
+    kernel = await bench.ready()
+    await kernel.run(_INTERRUPTED_WAKE)
+    assert "awake\n" == await printed(kernel, "print('awake')")
+    await kernel.kernel.kill()
+    await kernel.recorder.dead()
+
+
+async def test_requests_keep_their_order_however_they_are_read(bench: Bench) -> None:
+    """One that mentions subshells is decoded by who reads it, the others are not."""
+    kernel = await bench.ready()
+    cells = [MsgId(f"{'subshell_id' if number % 3 else ''}{number}") for number in range(30)]
+    for cell in cells:
+        kernel.kernel.send(execute_request(cell, "None", allow_stdin=False))
+    counts = [(await kernel.recorder.ended(cell)).execution_count for cell in cells]
+    assert [*range(1, 31)] == counts
+    await kernel.kernel.kill()
+    await kernel.recorder.dead()
+
+
 async def test_it_replies_at_once_unless_somebody_has_chosen_to_wait(
     bench: Bench, write_spec: Callable[..., str]
 ) -> None:
@@ -94,4 +180,4 @@ def test_a_kernel_that_is_built_otherwise_stays_as_it_is(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     prepare(SimpleNamespace(log=logging.getLogger("a kernel")))
-    assert 5 == len(caplog.records)
+    assert 6 == len(caplog.records)

@@ -17,7 +17,7 @@ from kernel_gateway.errors import (
     RunNotFound,
     StoreUnavailable,
 )
-from kernel_gateway.execution.live import READ_TAILS
+from kernel_gateway.execution.live import KEPT_CHARS, READ_TAILS
 from kernel_gateway.execution.local import READER_GRACE_S, LocalService
 from kernel_gateway.execution.losses import reason_of
 from kernel_gateway.kernels.fake import FakeBehaviour
@@ -127,7 +127,9 @@ async def test_the_plan_is_told_whole_also_when_memory_has_forgotten_its_code(
     bench: Bench, store: Store, engine_settings: EngineSettings
 ) -> None:
     plan = RunPlan(
-        mode=Mode.NOTEBOOK, steps=(StepPlan(code="sleep", name="1"),), document='{"cells": []}'
+        mode=Mode.NOTEBOOK,
+        steps=(StepPlan(code="sleep", name="1"),),
+        document='{"cells": []}'.ljust(KEPT_CHARS),
     )
     info = await bench.service.submit(ME, RunRequest(plan=plan))
     await bench.until_state(info.uid, "running")
@@ -141,10 +143,21 @@ async def test_the_plan_is_told_whole_also_when_memory_has_forgotten_its_code(
         bench.kernel.release()
         await bench.over(info.uid)
     live = bench.service._live[info.uid]
+    assert live.is_slim
     await bench.service.delete_run(ME, info.uid)
     bench.service._live[info.uid] = live  # asked for when it was there, and then removed
     with pytest.raises(RunExpired):
         await bench.service.run_plan(ME, info.uid)
+
+
+async def test_code_that_is_short_stays_in_memory_as_long_as_its_run(bench: Bench) -> None:
+    plan = RunPlan(mode=Mode.QUERY, steps=(StepPlan(code="print(1)"),))
+    info = await bench.service.submit(ME, RunRequest(plan=plan))
+    await bench.over(info.uid)
+    live = bench.service._live[info.uid]
+    await bench.service.delete_run(ME, info.uid)
+    bench.service._live[info.uid] = live  # the store knows it no more
+    assert plan.steps == (await bench.service.run_plan(ME, info.uid)).steps
 
 
 async def test_a_run_waits_for_its_kernel_as_long_as_that_may_take_to_start(
