@@ -58,11 +58,10 @@ def wait_for_nothing(kernel: Any) -> None:
     """
     publisher = kernel.iopub_thread
     waiting = publisher._events
-    wake = publisher.io_loop.asyncio_loop.call_soon_threadsafe
-    execute = kernel.do_execute
+    publishing = publisher.io_loop.asyncio_loop
+    execute, executing = kernel.do_execute, kernel.io_loop.asyncio_loop
     main = threading.get_ident()
-    executing: list[None] = []
-    is_woken = has_turn = False
+    is_woken = has_turn = is_behind_cell = False
 
     def publish() -> None:
         nonlocal is_woken, has_turn
@@ -75,6 +74,9 @@ def wait_for_nothing(kernel: Any) -> None:
                     waiting.popleft()  # behind it: where none is waiting all is done
         finally:
             has_turn = False
+            if waiting and not is_woken:  # one has failed
+                is_woken = True
+                publishing.call_soon(publish)
 
     def schedule(event: Any) -> None:
         """As before, without a ZeroMQ socket a thread to say no more than that there is one, and
@@ -88,24 +90,29 @@ def wait_for_nothing(kernel: Any) -> None:
         if not is_woken:
             is_woken = True
             try:
-                wake(publish)
+                publishing.call_soon_threadsafe(publish)
             except BaseException:  # Ctrl-C: whoever comes next wakes it
                 is_woken = False
                 raise
 
+    def set_behind_cell(is_behind: bool) -> None:
+        nonlocal is_behind_cell
+        is_behind_cell = is_behind
+
     async def do_execute(*args: Any, **named: Any) -> Any:
-        executing.append(None)
         try:
             return await execute(*args, **named)
         finally:
-            executing.pop()
+            if threading.get_ident() == main:
+                set_behind_cell(True)
+                executing.call_soon(set_behind_cell, False)  # when idle has been said
 
     def lighten(stream: Any) -> None:
         patient, send = stream.flush, stream._flush
 
         def flush() -> None:
             has_text = bool(stream._buffers) or stream.echo is not None
-            if not executing and threading.get_ident() == main:
+            if is_behind_cell and threading.get_ident() == main:
                 if has_text:
                     schedule(send)
             elif has_text or waiting:

@@ -71,15 +71,29 @@ for number in range(300):
         display(number)
 speaker.join()
 """
-#: Ctrl-C comes in the moment in which it is told that there is something to be published.
+#: With all that its cell says behind it, in the same turn; and nobody says that it has failed.
+_FAILED_EVENT = """
+import logging, threading
+logging.disable()
+go, kernel = threading.Event(), get_ipython().kernel
+kernel.iopub_thread.schedule(go.wait)
+kernel.iopub_thread.schedule(lambda: 1 / 0)
+print("said")
+def tell(*idle, plain=kernel._publish_status):
+    plain(*idle)
+    del kernel._publish_status
+    go.set()
+kernel._publish_status = tell
+"""
+#: Ctrl-C comes before the thread that publishes has heard that there is something to do.
 _INTERRUPTED_WAKE = """
 publisher = get_ipython().kernel.iopub_thread
 loop = publisher.io_loop.asyncio_loop
 while publisher._events: pass
-def interrupted(plain=loop._write_to_self):
-    loop._write_to_self = plain
+def interrupted(*_):
+    del loop.call_soon_threadsafe
     raise KeyboardInterrupt
-loop._write_to_self = interrupted
+loop.call_soon_threadsafe = interrupted
 print()
 """
 
@@ -140,6 +154,13 @@ async def test_whatever_is_said_at_the_same_time_keeps_its_order(bench: Bench) -
         elif isinstance(fact, Display):
             assert texts["stdout"].endswith(f"{fact.data['text/plain']}\n")
     assert set(texts.values()) == {"".join(f"{number}\n" for number in range(300))}
+    await kernel.kernel.kill()
+    await kernel.recorder.dead()
+
+
+async def test_an_event_that_fails_takes_none_behind_it_along(bench: Bench) -> None:
+    kernel = await bench.ready()
+    assert "said\n" == await printed(kernel, _FAILED_EVENT)
     await kernel.kernel.kill()
     await kernel.recorder.dead()
 
