@@ -75,8 +75,9 @@ speaker.join()
 _FAILED_EVENT = """
 import logging, threading
 logging.disable()
-go, kernel = threading.Event(), get_ipython().kernel
-kernel.iopub_thread.schedule(go.wait)
+stands, go, kernel = threading.Event(), threading.Event(), get_ipython().kernel
+kernel.iopub_thread.schedule(lambda: (stands.set(), go.wait()))
+stands.wait()
 kernel.iopub_thread.schedule(lambda: 1 / 0)
 print("said")
 def tell(*idle, plain=kernel._publish_status):
