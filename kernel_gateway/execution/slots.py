@@ -282,14 +282,15 @@ class Slots:
 
     async def _ask(self, live: LiveRun, session: Session) -> None:
         """Its answer takes a kernel some milliseconds of a processor. Where nobody follows the log
-        up to its seal, who waits for the end goes first, with what he asks next."""
-        is_followed = live.is_followed
+        up to its seal or waits for the slot, who has waited for the end goes first, with what he
+        asks next."""
+        is_awaited = live.is_followed or any(self._waiting)
 
         def is_heard_no_more() -> bool:
             return live not in self._listening
 
         await live.until(lambda: live.over or is_heard_no_more(), QUIET_CAP_S)
-        if not is_followed:
+        if not is_awaited:
             await live.until(is_heard_no_more, NEXT_S)
         if await session.is_quiet():
             self.hear_no_more(live)
