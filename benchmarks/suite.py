@@ -312,5 +312,5 @@ PARTS: Mapping[str, Part] = {
     "many-idle": Part(many.idle, 480),
     "many-busy": Part(many.busy, 240),
     "many-loop": Part(many.loop, 300),
-    "notebooks": Part(notebooks, 420),
+    "notebooks": Part(notebooks, 900),
 }
