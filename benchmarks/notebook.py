@@ -101,8 +101,10 @@ def _by_server(cells: int, rounds: int, history: bool, *, at_least: float) -> Me
         if papermill:
             field.add(_THEIRS, lambda: Executed(papermill, cells))
         field.add(_COMMAND, partial(Command, _COMMAND, PAPERMILL, cells, specs))
+        rivals = {_COMMAND: "`papermill`", _THEIRS: "papermill, imported before,"}
         if not history:  # as ours is shipped
             field.add(_SHIPPED, partial(Command, _SHIPPED, PAPERMILL, cells))
+            rivals[_SHIPPED] = "`papermill` as shipped"
         found = field.alternate(rounds=rounds, calls=1)
     return Measure(
         name="notebooks",
@@ -118,11 +120,7 @@ def _by_server(cells: int, rounds: int, history: bool, *, at_least: float) -> Me
                 bound="at least",
                 limit=at_least,
             )
-            for of, who in (
-                *(() if history else ((_SHIPPED, "`papermill` as shipped"),)),
-                (_COMMAND, "`papermill`"),
-                (_THEIRS, "papermill, imported before,"),
-            )
+            for of, who in rivals.items()
         ),
         note=(
             f"`POST /api/runs` until its notebook is here, on a server that keeps {READY} kernels "

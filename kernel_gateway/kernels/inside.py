@@ -54,7 +54,7 @@ def wait_for_nothing(kernel: Any) -> None:
     publishes, also when there is nothing to be published: a quarter of what a cell costs. Now what
     is printed, shown and said goes through one queue, in its order, and each event in it is done
     when its turn is over. So code that flushes waits until the queue is empty, and the kernel
-    itself, behind a cell, waits for nothing: its idle stands behind the text.
+    itself, right behind a cell, waits for nothing: its idle stands behind the text.
     """
     publisher = kernel.iopub_thread
     waiting = publisher._events
@@ -95,17 +95,18 @@ def wait_for_nothing(kernel: Any) -> None:
                 is_woken = False
                 raise
 
-    def set_behind_cell(is_behind: bool) -> None:
+    def leave_cell() -> None:
         nonlocal is_behind_cell
-        is_behind_cell = is_behind
+        is_behind_cell = False
 
     async def do_execute(*args: Any, **named: Any) -> Any:
+        nonlocal is_behind_cell
         try:
             return await execute(*args, **named)
         finally:
             if threading.get_ident() == main:
-                set_behind_cell(True)
-                executing.call_soon(set_behind_cell, False)  # when idle has been said
+                executing.call_soon(leave_cell)  # when idle has been said
+                is_behind_cell = True
 
     def lighten(stream: Any) -> None:
         patient, send = stream.flush, stream._flush
@@ -245,7 +246,11 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 _DEEDS = (
-    *(keep_all_output, keep_parents, wait_for_nothing, pass_on_unread, reply_at_once),
+    keep_all_output,
+    keep_parents,
+    wait_for_nothing,
+    pass_on_unread,
+    reply_at_once,
     tell_quiet,
 )
 

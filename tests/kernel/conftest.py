@@ -10,7 +10,7 @@ import pytest
 
 from kernel_gateway.kernels.local import LocalLauncher
 from kernel_gateway.kernels.settings import KernelSettings
-from tests.shared.kernels import Bench, Python
+from tests.shared.kernels import Bench, Python, Started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -46,6 +46,15 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[MakeBench]:
 @pytest.fixture
 def bench(make_bench: MakeBench) -> Bench:
     return make_bench()
+
+
+@pytest.fixture
+async def kernel(bench: Bench) -> AsyncIterator[Started]:
+    """An ipykernel that is ready; it is ended with the test."""
+    kernel = await bench.ready()
+    yield kernel
+    await kernel.kernel.kill()
+    await kernel.recorder.dead()
 
 
 @pytest.fixture

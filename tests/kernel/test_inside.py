@@ -104,45 +104,39 @@ async def printed(kernel: Started, code: str) -> str:
     return kernel.recorder.stdout(await kernel.run(code))
 
 
-async def test_it_shows_nowhere(bench: Bench) -> None:
-    kernel = await bench.ready()
+def kinds(kernel: Started, cell: MsgId) -> list[type]:
+    """Whether its text came before its idle."""
+    facts = kernel.recorder.facts(cell)
+    return [type(fact) for fact in facts if isinstance(fact, Stream | Idle)]
+
+
+async def test_it_shows_nowhere(kernel: Started) -> None:
     names = {"Any", "annotations", "kernel", "prepare", "publisher"}
     cell = await kernel.run(f"print(sorted(set(globals()) & {names!r}))")
     assert "[]\n" == kernel.recorder.stdout(cell)
     assert 1 == kernel.recorder.reply(cell).execution_count
-    await kernel.kernel.kill()
-    await kernel.recorder.dead()
 
 
-async def test_a_flush_waits_for_what_is_there_and_for_nothing_else(bench: Bench) -> None:
-    kernel = await bench.ready()
+async def test_a_flush_waits_for_what_is_there_and_for_nothing_else(kernel: Started) -> None:
     assert "0\n" == await printed(kernel, _COUNTED)
     assert "0\n" == await printed(kernel, _FORKED.replace('print("from a child", flush=True)', ""))
     child = await kernel.run(_FORKED)
     await kernel.printed(child, "from a child\n")
     await kernel.run(_SLOW_PUBLISHER)
     cell = await kernel.run("print('in time'); taken.clear(); assert taken.wait(30)")
-    kinds = [type(fact) for fact in kernel.recorder.facts(cell) if isinstance(fact, Stream | Idle)]
-    assert [Stream, Idle] == kinds
-    await kernel.kernel.kill()
-    await kernel.recorder.dead()
+    assert [Stream, Idle] == kinds(kernel, cell)
 
 
-async def test_behind_a_cell_the_kernel_waits_for_nothing(bench: Bench) -> None:
-    kernel = await bench.ready()
+async def test_behind_a_cell_the_kernel_waits_for_nothing(kernel: Started) -> None:
     cell = kernel.send(_HELD_PUBLISHER)
     await kernel.recorder.message("execute_reply", cell)
     assert not kernel.recorder.stdout(cell)
     await kernel.run("go.set()")
     await kernel.recorder.ended(cell)
-    kinds = [type(fact) for fact in kernel.recorder.facts(cell) if isinstance(fact, Stream | Idle)]
-    assert [Stream, Idle] == kinds
-    await kernel.kernel.kill()
-    await kernel.recorder.dead()
+    assert [Stream, Idle] == kinds(kernel, cell)
 
 
-async def test_whatever_is_said_at_the_same_time_keeps_its_order(bench: Bench) -> None:
-    kernel = await bench.ready()
+async def test_whatever_is_said_at_the_same_time_keeps_its_order(kernel: Started) -> None:
     cell = await kernel.run(_MANY_VOICES)
     said = [
         fact for fact in kernel.recorder.facts(cell) if isinstance(fact, Stream | Display | Idle)
@@ -155,35 +149,26 @@ async def test_whatever_is_said_at_the_same_time_keeps_its_order(bench: Bench) -
         elif isinstance(fact, Display):
             assert texts["stdout"].endswith(f"{fact.data['text/plain']}\n")
     assert set(texts.values()) == {"".join(f"{number}\n" for number in range(300))}
-    await kernel.kernel.kill()
-    await kernel.recorder.dead()
 
 
-async def test_an_event_that_fails_takes_none_behind_it_along(bench: Bench) -> None:
-    kernel = await bench.ready()
+async def test_an_event_that_fails_takes_none_behind_it_along(kernel: Started) -> None:
     assert "said\n" == await printed(kernel, _FAILED_EVENT)
-    await kernel.kernel.kill()
-    await kernel.recorder.dead()
 
 
-async def test_an_interrupt_while_it_wakes_who_publishes_keeps_nobody_asleep(bench: Bench) -> None:
-    kernel = await bench.ready()
+async def test_an_interrupt_while_it_wakes_who_publishes_keeps_nobody_asleep(
+    kernel: Started,
+) -> None:
     await kernel.run(_INTERRUPTED_WAKE)
     assert "awake\n" == await printed(kernel, "print('awake')")
-    await kernel.kernel.kill()
-    await kernel.recorder.dead()
 
 
-async def test_requests_keep_their_order_however_they_are_read(bench: Bench) -> None:
+async def test_requests_keep_their_order_however_they_are_read(kernel: Started) -> None:
     """One that mentions subshells is decoded by who reads it, the others are not."""
-    kernel = await bench.ready()
     cells = [MsgId(f"{'subshell_id' if number % 3 else ''}{number}") for number in range(30)]
     for cell in cells:
         kernel.kernel.send(execute_request(cell, "None", allow_stdin=False))
     counts = [(await kernel.recorder.ended(cell)).execution_count for cell in cells]
     assert [*range(1, 31)] == counts
-    await kernel.kernel.kill()
-    await kernel.recorder.dead()
 
 
 async def test_it_replies_at_once_unless_somebody_has_chosen_to_wait(

@@ -125,8 +125,7 @@ async def test_what_may_still_print_is_seen(bench: Bench, monkeypatch: pytest.Mo
     await kernel.recorder.dead()
 
 
-async def test_who_asks_is_not_the_parent_of_what_threads_print(bench: Bench) -> None:
-    kernel = await bench.ready()
+async def test_who_asks_is_not_the_parent_of_what_threads_print(kernel: Started) -> None:
     cell = await kernel.run(
         "import threading; go = threading.Event()\n"
         "def work(): go.wait(); print('of its cell', flush=True)\n"
@@ -135,8 +134,6 @@ async def test_who_asks_is_not_the_parent_of_what_threads_print(bench: Bench) ->
     asked = MsgId("asked")
     kernel.kernel.send(evaluate_request(asked, "go.set()"))
     await kernel.printed(cell, "of its cell\n")
-    await kernel.kernel.kill()
-    await kernel.recorder.dead()
 
 
 @pytest.fixture

@@ -187,6 +187,12 @@ class Outside:
         number: int = self.rows(f"SELECT count(*) FROM {table}")[0][0]
         return number
 
+    @property
+    def size(self) -> int:
+        """Bytes of the database, with what is in SQLite's log until it lies there."""
+        query = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        return int(self.rows(query)[0][0])
+
     def files(self) -> list[str]:
         folder = self.folder / "blobs"
         return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from tests.e2e.main_job.gateway import HANG_LIMIT_S, TOKEN, Gate
+from tests.shared.store import Outside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,25 +63,15 @@ async def test_errors_name_their_run(caller: Caller, shared: Kernel) -> None:
 async def test_code_of_30_mib_is_executed_and_goes_with_its_run(
     caller: Caller, shared: Kernel, server: Server
 ) -> None:
-    database = server.data_dir / "gateway.db"
-    before = _bytes_with_log(database)
+    outside = Outside(server.data_dir)
+    before = outside.size
     run = await caller.done(kernel={"name": "length"}, code="x" * 30 * MIB)
     assert ("ok", f"{30 * MIB}") == (run["outcome"], await caller.text(run["uid"]))
     assert 204 == (await caller.delete_run(run["uid"])).status
     # Its room goes back to the disk little by little, while others use the store.
     async with asyncio.timeout(HANG_LIMIT_S):
-        while database.stat().st_size > before + 4 * MIB:
+        while outside.database.stat().st_size > before + 4 * MIB:
             await caller.done(kernel=shared.id, code="pass")
-
-
-def _bytes_with_log(database: Path) -> int:
-    """What its file has, or will have as soon as what others have written lies there."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as reader:
-        pages, size = (
-            int(reader.execute(f"PRAGMA {name}").fetchone()[0])
-            for name in ("page_count", "page_size")
-        )
-    return pages * size
 
 
 async def test_an_upload_that_breaks_off_leaves_no_run_and_no_file(
