@@ -273,8 +273,9 @@ class HttpConnection:
         body: Mapping[str, Any] | None = None,
         *,
         wait_s: int | None = None,
+        accept: str = "application/json",
     ) -> Any:
-        status, answer = self.answer(verb, path, body, wait_s=wait_s)
+        status, answer = self.answer(verb, path, body, wait_s=wait_s, accept=accept)
         assert status < 300, (status, answer)
         return answer
 
@@ -285,13 +286,15 @@ class HttpConnection:
         body: Mapping[str, Any] | None = None,
         *,
         wait_s: int | None = None,
+        accept: str = "application/json",
     ) -> tuple[int, Any]:
         """The status, whatever it is, and what came with it."""
         data = b"" if body is None else json.dumps(body).encode()
         prefer = "" if wait_s is None else f"Prefer: wait={wait_s}\r\n"
         head = (
             f"{verb} {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: token {TOKEN}\r\n"
-            f"{prefer}Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+            f"{prefer}Accept: {accept}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
         )
         self._sock.sendall(head.encode() + data)
         status, answer = self._received_answer()

@@ -35,7 +35,7 @@ from kernel_gateway.errors import (
     TooMany,
 )
 from kernel_gateway.messaging.strict_json import Json, encode
-from kernel_gateway.web import render, schemas
+from kernel_gateway.web import headers, render, schemas
 from kernel_gateway.web.auth import Caller, Hosts, Origins, Tokens, redacted
 
 if TYPE_CHECKING:
@@ -137,8 +137,8 @@ class Handler(RequestHandler):
         self._set_headers(_HEADERS)
         self._set_headers(self._shared)
 
-    def _set_headers(self, headers: Mapping[str, str]) -> None:
-        for name, value in headers.items():
+    def _set_headers(self, values: Mapping[str, str]) -> None:
+        for name, value in values.items():
             self.set_header(name, value)
 
     def prepare(self) -> Awaitable[None] | None:
@@ -192,9 +192,7 @@ class Handler(RequestHandler):
 
     def _says_json(self) -> bool:
         kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return kind == "application/json" or (
-            kind.startswith("application/") and kind.endswith("+json")
-        )
+        return kind == headers.JSON or (kind.startswith("application/") and kind.endswith("+json"))
 
     def _announced_size(self) -> int:
         size = self.request.headers.get("Content-Length", "0")
@@ -206,8 +204,8 @@ class Handler(RequestHandler):
             raise TooLarge(f"The body is longer than {most} bytes.")
 
     def _body_follows(self) -> bool:
-        headers = self.request.headers
-        return "Transfer-Encoding" in headers or headers.get("Content-Length", "0") != "0"
+        said = self.request.headers
+        return "Transfer-Encoding" in said or said.get("Content-Length", "0") != "0"
 
     def _refuse(self, fault: GatewayError) -> None:
         """Answer now, whatever is still to come."""
@@ -278,6 +276,10 @@ class Handler(RequestHandler):
             )
         return schemas.parse_body(bytes(self._body))
 
+    def wanted_type(self, *offers: str) -> str:
+        """The MIME type that the client wants most of these. Raises `NotAcceptable`."""
+        return headers.accepted(self.request.headers.get("Accept", ""), offers)
+
     async def held(self, work: Awaitable[T]) -> T:
         """Await what may take long. A client that goes away ends the waiting and nothing else."""
         task: asyncio.Future[T] = asyncio.ensure_future(work)
@@ -297,7 +299,7 @@ class Handler(RequestHandler):
 
     def answer(self, value: Mapping[str, Json], status: int = HTTPStatus.OK) -> None:
         self.set_status(status)
-        self.set_header("Content-Type", "application/json")
+        self.set_header("Content-Type", headers.JSON)
         self.write(encode(value))
 
     def compute_etag(self) -> str | None:

@@ -31,6 +31,9 @@ _TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._()+ -]")
 _ANY_TYPE = "application/octet-stream"
 
+#: What many answers can be had as.
+JSON, TEXT = "application/json", "text/plain"
+
 
 def _elements(header: str) -> list[str]:
     """Of a list that commas divide."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from kernel_gateway.messaging.strict_json import clean_text
-from kernel_gateway.web import headers, render, schemas
+from kernel_gateway.web import render, schemas
 from kernel_gateway.web.handler import JupyterHandler
-
-JSON, TEXT = "application/json", "text/plain"
+from kernel_gateway.web.headers import JSON, TEXT
 
 
 class Health(JupyterHandler):
@@ -23,7 +22,7 @@ class Health(JupyterHandler):
 
 class Output(JupyterHandler):
     async def on_get(self, kernel_id: str) -> None:
-        kind = headers.accepted(self.request.headers.get("Accept", ""), (JSON, TEXT))
+        kind = self.wanted_type(JSON, TEXT)
         output = await self.service.kernel_output(self.owner, kernel_id)
         if kind == TEXT:
             self.set_header("Content-Type", f"{TEXT}; charset=utf-8")

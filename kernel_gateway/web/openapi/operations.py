@@ -115,11 +115,13 @@ _run = partial(Operation, tag="runs", faults="Error")
 _ONE_RUN = (404, 409, 410, 422)
 _KERNEL = _of(schemas.PAGE, "kernel")
 
+_IN_BOTH_TYPES = (
+    {JSON: ref("Run"), NOTEBOOK: _OBJECT},
+    ("Location", "Preference-Applied", "Content-Disposition"),
+)
 _CREATED = {
-    200: shown(
-        "Run", "It was there already: same ID, same body.", "Location", "Preference-Applied"
-    ),
-    201: shown("Run", "It was created.", "Location", "Preference-Applied"),
+    200: Answer("It was there already: same ID, same body.", *_IN_BOTH_TYPES),
+    201: Answer("It was created.", *_IN_BOTH_TYPES),
 }
 _OF_A_CREATION = ("Prefer", "traceparent", "tracestate")
 _OF_A_FILE = ("ETag", "Accept-Ranges", "Content-Disposition")
@@ -132,12 +134,13 @@ _RUNS = (
         "createRun",
         "Execute code, commands or a notebook",
         _CREATED,
-        about="Answered at once, or with `Prefer: wait=SECONDS` when it is over. On a kernel, on "
-        "that of a session, or on one of its own. `kernel` and `session` exclude each other, as do "
-        "`timeout` and `limits.run`, and commands in `steps` and in `options`.",
+        about="Answered at once, or with `Prefer: wait=SECONDS` when it is over; with `Accept: "
+        f"{NOTEBOOK}` the run is told as a notebook. On a kernel, on that of a session, or on one "
+        "of its own. `kernel` and `session` exclude each other, as do `timeout` and `limits.run`, "
+        "and commands in `steps` and in `options`.",
         headers=_OF_A_CREATION,
         body="RunRequest",
-        errors=(404, 409, 410, 422, 429, 507),
+        errors=(404, 406, 409, 410, 422, 429, 507),
     ),
     _run(
         "GET",
@@ -157,7 +160,7 @@ _RUNS = (
         about="As creating one by POST, with its run ID in the address: it may be repeated.",
         headers=_OF_A_CREATION,
         body="NamedRunRequest",
-        errors=(404, 409, 410, 422, 429, 507),
+        errors=(404, 406, 409, 410, 422, 429, 507),
     ),
     _run(
         "GET",

@@ -15,6 +15,7 @@ from kernel_gateway.messaging.strict_json import Json, clean_text
 from kernel_gateway.runs.records import LogText
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.web import headers
+from kernel_gateway.web.headers import JSON, TEXT
 from kernel_gateway.web.runs.reading import RunHandler
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from kernel_gateway.service import Cursor, LogPage, Record, RunInfo, Seq
     from kernel_gateway.web.schemas import PageQuery
-
-JSON, TEXT = "application/json", "text/plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class _Part:
 
 class Log(RunHandler):
     async def on_get(self, segment: str) -> None:
-        kind = headers.accepted(self.request.headers.get("Accept", ""), (JSON, TEXT))
+        kind = self.wanted_type(JSON, TEXT)
         info = await self.named_run(segment)
         query = self.query
         async with self.reader(info):

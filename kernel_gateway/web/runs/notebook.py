@@ -1,4 +1,4 @@
-"""`GET /api/runs/{id}/notebook`: a run as a notebook, filled as far as the run has come.
+"""A run as a notebook, filled as far as the run has come: `GET /api/runs/{id}/notebook`.
 
 That of a notebook run is the one that was sent; of any other run each step is a code cell.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from kernel_gateway.errors import KernelSpecNotFound, NotFound, TooLarge
@@ -26,22 +27,24 @@ MIME = "application/x-ipynb+json"
 MOST_BYTES = 256 * 2**20  # of text and values: no page shows more, and all is in memory at once
 
 
-class Notebook(RunHandler):
-    async def on_get(self, segment: str) -> None:
-        info = await self.named_run(segment)
+class NotebookHandler(RunHandler):
+    """A route that can answer with a run as a notebook."""
+
+    async def answer_notebook(self, info: RunInfo, status: int = HTTPStatus.OK) -> bool:
+        """False: the run has more to be shown than that, and nothing is answered."""
         fold = await self.folded(info, MOST_BYTES) if info.log_bytes <= MOST_BYTES else None
         if fold is None:
-            raise TooLarge(
-                f"The log of this run is longer than {MOST_BYTES} bytes: too long for a notebook."
-            )
+            return False
         plan, spec, kernel = await asyncio.gather(
             self.service.run_plan(self.owner, info.uid), self._spec(info), self._kernel(info)
         )
         version = self.door.version
         data = await asyncio.to_thread(_filled, info, plan, fold, spec, kernel, version)
+        self.set_status(status)
         self.set_header("Content-Type", MIME)
         self.set_header("Content-Disposition", headers.attachment(f"{info.id}.ipynb"))
         self.write(data)
+        return True
 
     async def _spec(self, info: RunInfo) -> KernelSpecView | None:
         """None: it has been removed since."""
@@ -54,6 +57,14 @@ class Notebook(RunHandler):
         with suppress(NotFound):
             return await self.service.kernel(self.owner, info.kernel_id)
         return None
+
+
+class Notebook(NotebookHandler):
+    async def on_get(self, segment: str) -> None:
+        if not await self.answer_notebook(await self.named_run(segment)):
+            raise TooLarge(
+                f"The log of this run is longer than {MOST_BYTES} bytes: too long for a notebook."
+            )
 
 
 def _filled(

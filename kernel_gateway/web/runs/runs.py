@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.web import headers, schemas
 from kernel_gateway.web.runs.creation import run_request, spec_for
+from kernel_gateway.web.runs.notebook import MIME, NotebookHandler
 from kernel_gateway.web.runs.reading import RunHandler
 from kernel_gateway.web.settings import MAX_WAIT_S
 
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from kernel_gateway.service import RunId, RunInfo
 
 
-class Creation(RunHandler):
+class Creation(NotebookHandler):
     """What creates runs: by their own ID, or by the one of the address."""
 
     async def create(self, run_id: RunId | None = None) -> None:
         request = self.request.headers
+        kind = self.wanted_type(headers.JSON, MIME)
         settings = self.door.settings
         most = settings.max_code_bytes
         asked = schemas.new_run(
@@ -38,9 +40,10 @@ class Creation(RunHandler):
             self.set_header("Preference-Applied", f"wait={wait_s}")
             async with self.reader(info):
                 info = await self.ended(info, wait_s)
-        model = await self.full_model(info)
+        status = HTTPStatus.CREATED if created else HTTPStatus.OK
         self.set_header("Location", f"{self.door.settings.base_url}/api/runs/{info.uid}")
-        self.answer(model, HTTPStatus.CREATED if created else HTTPStatus.OK)
+        if kind != MIME or not await self.answer_notebook(info, status):
+            self.answer(await self.full_model(info), status)
 
 
 class Runs(Creation):

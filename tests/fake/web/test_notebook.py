@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pytest
 
 
+MIME = "application/x-ipynb+json"
+AS_NOTEBOOK = {"Accept": MIME}
+
+
 def cell(cell_id: str, source: str, kind: str = "code") -> dict[str, Any]:
     code: dict[str, Any] = {"outputs": [], "execution_count": None}
     return {
@@ -37,7 +41,7 @@ NOTEBOOK = {
 async def page_of(gateway: Gateway, uid: str) -> Any:
     answer = await gateway.get(f"/api/runs/{uid}/notebook")
     assert 200 == answer.status
-    assert "application/x-ipynb+json" == answer.headers["Content-Type"]
+    assert MIME == answer.headers["Content-Type"]
     page = answer.json
     nbformat.validate(page)
     return page
@@ -63,6 +67,48 @@ async def test_a_notebook_run_is_the_notebook_that_was_sent_filled(gateway: Gate
     told = page["metadata"]["kernel_gateway"]
     assert (answer.json["uid"], "error") == (told["run"]["uid"], told["run"]["outcome"])
     assert "python3" == page["metadata"]["kernelspec"]["name"]
+
+
+async def test_one_call_executes_a_notebook_and_brings_it_back(gateway: Gateway) -> None:
+    body = {"mode": "notebook", "notebook": NOTEBOOK, "runId": "r"}
+    answer = await gateway.post("/api/runs", body, headers={**AS_NOTEBOOK, "Prefer": "wait=30"})
+    assert (201, MIME, "wait=30") == (
+        answer.status,
+        answer.headers["Content-Type"],
+        answer.headers["Preference-Applied"],
+    )
+    page = answer.json
+    nbformat.validate(page)
+    assert (["1\n"], ["E"]) == (texts(page["cells"][1]), texts(page["cells"][2]))
+    uid = page["metadata"]["kernel_gateway"]["run"]["uid"]
+    assert f"/api/runs/{uid}" == answer.headers["Location"]
+    assert page == await page_of(gateway, uid)
+    again = await gateway.put("/api/runs/r", body, headers=AS_NOTEBOOK)
+    assert (200, page) == (again.status, again.json)
+
+
+async def test_who_waits_too_short_has_the_notebook_of_a_run_that_goes_on(gateway: Gateway) -> None:
+    body = {"mode": "query", "code": "sleep"}
+    page = (await gateway.post("/api/runs", body, headers=AS_NOTEBOOK)).json
+    assert "finished" != page["metadata"]["kernel_gateway"]["run"]["state"]
+    assert "pending" == page["cells"][0]["metadata"]["kernel_gateway"]["state"]
+
+
+async def test_what_is_too_long_for_a_notebook_is_told_as_a_run(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notebook, "MOST_BYTES", 3)
+    body = {"mode": "query", "code": "print abc"}
+    answer = await gateway.post("/api/runs", body, headers={**AS_NOTEBOOK, "Prefer": "wait=30"})
+    assert (201, "application/json") == (answer.status, answer.headers["Content-Type"])
+    assert "finished" == answer.json["state"]
+
+
+async def test_who_can_read_neither_creates_nothing(gateway: Gateway) -> None:
+    body = {"mode": "query", "code": "print a"}
+    answer = await gateway.post("/api/runs", body, headers={"Accept": "image/png"})
+    assert (406, "not_acceptable") == (answer.status, answer.error["code"])
+    assert [] == (await gateway.get("/api/runs")).json["items"]
 
 
 async def test_a_query_is_one_cell(gateway: Gateway) -> None:

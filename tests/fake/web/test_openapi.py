@@ -79,6 +79,8 @@ CASES: Mapping[str, list[Call]] = {
         Call(201, value={"mode": "notebook", "notebook": NOTEBOOK, "kernel": "KERNEL"}),
         Call(201, value={"mode": "notebook", "notebook": NOTEBOOK, "parameters": {"a": 1}}),
         Call(201, value=QUERY, headers={"Prefer": "wait=0"}),
+        Call(201, value=QUERY, headers={"Accept": "application/x-ipynb+json"}),
+        Call(406, value=QUERY, headers={"Accept": "image/png"}),
         Call(201, value={**QUERY, "webhook": HOOK}),
         Call(400, body=b"{", headers=JSON),
         Call(404, value={**QUERY, "kernel": "none"}),
