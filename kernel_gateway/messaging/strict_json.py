@@ -85,6 +85,14 @@ def encode(value: object) -> bytes:
         return _dumps(_replaced(value))
 
 
+def laid_out(value: object) -> bytes:
+    """The same for files, as Jupyter writes them: sorted, and a line for each item. Raises
+    `ValueError` where `encode` would have to replace something."""
+    if quick is None:
+        return _LAYOUT.encode(value).encode()
+    return quick.json.format(_SORTED.encode(value).encode(), indent=1)  # type: ignore[no-any-return]
+
+
 def clean_text(text: str) -> str:
     """The same text with each lone surrogate replaced, so that UTF-8 can carry it."""
     if text.isascii():
@@ -127,6 +135,8 @@ def _inside(value: Json) -> Iterable[Json]:
 # Made once: `json.dumps` makes another at each call that asks for anything but the defaults.
 _DECODER = json.JSONDecoder()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_SORTED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True)
+_LAYOUT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1)
 
 
 def _dumps(value: object) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 from nbformat import NotebookNode
+from nbformat.v4 import rwbase
 
 from kernel_gateway.errors import NotebookUnreadable
 from kernel_gateway.messaging import strict_json
@@ -249,8 +250,9 @@ def _allowed_of_language(name: str, value: Json) -> bool:
 
 
 def _written(notebook: NotebookNode) -> bytes:
-    text: str = nbformat.v4.writes(notebook, allow_nan=False)  # type: ignore[no-untyped-call]
-    return f"{text}\n".encode()
+    """As nbformat does, but in place: it would copy first. Raises `ValueError`."""
+    shown = rwbase.strip_transient(rwbase.split_lines(notebook))  # type: ignore[no-untyped-call]
+    return strict_json.laid_out(shown) + b"\n"
 
 
 # -- small things ----------------------------------------------------------------------------------

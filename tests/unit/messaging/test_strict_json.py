@@ -19,6 +19,7 @@ from kernel_gateway.messaging.strict_json import (
     decode,
     decode_object,
     encode,
+    laid_out,
 )
 from tests.unit.messaging.strategies import JSON, LOOSE_JSON, LOOSE_TEXT
 
@@ -93,6 +94,20 @@ def test_whatever_json_loads_gives_is_written_strictly(value: object) -> None:
 
     text = encode(value).decode()  # UTF-8 cannot carry lone surrogates
     json.loads(text, parse_constant=refuse)
+
+
+@given(JSON)
+def test_files_are_laid_out_as_jupyter_does_it(value: object) -> None:
+    jupyter = json.dumps(
+        value, ensure_ascii=False, sort_keys=True, indent=1, separators=(",", ": ")
+    )
+    assert jupyter.encode() == laid_out(value)
+
+
+@pytest.mark.parametrize("value", [math.nan, [math.inf], "\ud800"])
+def test_what_has_to_be_replaced_is_not_laid_out(value: object) -> None:
+    with pytest.raises(ValueError, match=r"JSON|surrogates"):
+        laid_out({"a": value})
 
 
 def test_numbers_that_are_none_become_null_and_lone_surrogates_a_replacement() -> None:
