@@ -425,7 +425,9 @@ class LocalService:
             found = await self._of_this_id(session, request.run_id)
         else:
             digest = digest_of(request.plan, await self._own_kernel(request))
-            found = await self._own_of_this_id(owner, request)
+            name = request.kernel_name or self._launcher.default_spec()
+            request = replace(request, kernel_name=name)
+            found = await self._own_of_this_id(owner, request.run_id, name)
         if found is not None and found.identity.digest == digest:
             return found, False
         if found is not None and not (reuse_finished and found.over):
@@ -452,10 +454,11 @@ class LocalService:
             view = self._notebooks.view(owner, request.session)
             return self._sessions.of(owner, view.kernel.id)
 
-    async def _own_of_this_id(self, owner: Owner, request: RunRequest) -> Found | None:
+    async def _own_of_this_id(
+        self, owner: Owner, run_id: RunId | None, spec_name: str
+    ) -> Found | None:
         """Once more in memory at last, behind all that is waited for here. Raises `RunExpired`, and
         `KernelSpecNotFound` where a new run would have no kernel."""
-        run_id = request.run_id
         if run_id is not None and (owner, run_id) not in self._own_ids:
             stored = await self._store.find_run(owner, OWN, run_id)
             if stored is not None and stored.uid not in self._abandoned:
@@ -463,8 +466,7 @@ class LocalService:
             if await self._store.is_expired(owner, run_id, session=OWN):
                 raise RunExpired(f"The run {run_id!r} is over and no longer kept.")
         if run_id is None or (owner, run_id) not in self._own_ids:
-            name = request.kernel_name or self._launcher.default_spec()
-            await asyncio.to_thread(self._launcher.kernelspec, name)
+            await asyncio.to_thread(self._launcher.kernelspec, spec_name)
         uid = None if run_id is None else self._own_ids.get((owner, run_id))
         return None if uid is None else self._live[uid]
 
@@ -520,11 +522,10 @@ class LocalService:
 
     def _own_session(self, owner: Owner, request: RunRequest) -> Session:
         """Steps of a batch are executed by the kernel of commands, whatever language is theirs."""
-        plan = request.plan
-        name = request.kernel_name or self._launcher.default_spec()
-        if plan.mode is Mode.BATCH:
-            name = self._settings.command_spec
-        start_limit_s = self._settings.own_start_limit_s(plan.limits.start)
+        is_batch = request.plan.mode is Mode.BATCH
+        name = self._settings.command_spec if is_batch else request.kernel_name
+        assert name is not None, "a run with a kernel of its own is created with its kernelspec"
+        start_limit_s = self._settings.own_start_limit_s(request.plan.limits.start)
         return self._sessions.make_own(owner, name, start_limit_s, request)
 
     def _check_webhook(self, request: RunRequest) -> None:

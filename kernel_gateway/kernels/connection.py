@@ -171,16 +171,15 @@ class KernelConnection:
     def ask_shutdown(self) -> None:
         self.send(shutdown_request(next(self._own_ids)))
 
-    async def ask(self, request_of: Callable[[MsgId], Request]) -> Replied:
-        """A request of our own that has an `execute_reply`. Waits for ever: set a limit."""
+    def ask(self, request_of: Callable[[MsgId], Request]) -> asyncio.Future[Replied]:
+        """A request of our own that has an `execute_reply`, sent at once. It may never come: cancel
+        it then."""
         msg_id = next(self._own_ids)
+        self.send(request_of(msg_id))
         reply: asyncio.Future[Replied] = asyncio.get_running_loop().create_future()
         self._asked[msg_id] = reply
-        try:
-            self.send(request_of(msg_id))
-            return await reply
-        finally:
-            del self._asked[msg_id]
+        reply.add_done_callback(lambda _: self._asked.pop(msg_id))
+        return reply
 
     async def beat(self, limit_s: float) -> bool:
         """Whether the heartbeat answers within the limit. It may lie under load."""

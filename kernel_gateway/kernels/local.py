@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import zmq
@@ -199,7 +199,7 @@ class LocalKernel:
         """What it says to it. Raises `TimeoutError` when it says nothing, for whatever reason."""
         if self._connection is None or not self._ready.done():
             raise TimeoutError("it is not ready")
-        asking = asyncio.create_task(self._connection.ask(request_of))
+        asking = self._connection.ask(request_of)
         try:
             async with asyncio.timeout(limit_s):
                 await _first_of(asking, self._process.gone)
@@ -208,7 +208,6 @@ class LocalKernel:
             raise TimeoutError("it has ended")
         finally:
             asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
 
     async def memory(self) -> int:
         return await asyncio.to_thread(self._process.memory)
@@ -440,7 +439,7 @@ def _edition_of(spec: KernelSpec) -> str:
     return f"{changed} {packages_stamp()}"
 
 
-async def _first_of(*futures: asyncio.Future[None] | asyncio.Task[object]) -> None:
+async def _first_of(*futures: asyncio.Future[Any]) -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 

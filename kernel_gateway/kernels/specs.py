@@ -6,6 +6,7 @@ Knows jupyter_client's KernelSpecManager. Must not know what a kernelspec is use
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kernel_gateway.kernels.settings import KernelSettings
 
 _USUAL_DEFAULT = "python3"
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _SHOWN_CHARS = 200  # of a name that somebody has made up
 
 
@@ -42,12 +44,13 @@ class KernelSpecs:
         """A fresh copy that the caller may change. Raises `KernelSpecNotFound`."""
         shown = repr(name[:_SHOWN_CHARS])
         try:
-            if name.lower() in self._manager.find_kernel_specs():  # else jupyter_client logs it
+            if _NAME.fullmatch(name):  # else jupyter_client logs it
                 return self._manager.get_kernel_spec(name)
         except NoSuchKernel:
-            raise KernelSpecNotFound(
-                f"Kernelspec {shown} asks for a kernel provisioner that is not installed."
-            ) from None
+            if name.lower() in self._manager.find_kernel_specs():
+                raise KernelSpecNotFound(
+                    f"Kernelspec {shown} asks for a kernel provisioner that is not installed."
+                ) from None
         except Exception as fault:  # the boundary: a kernel.json can be anything
             raise KernelSpecNotFound(f"Kernelspec {shown} is unreadable: {fault}") from fault
         raise KernelSpecNotFound(f"There is no kernelspec {shown}.")
