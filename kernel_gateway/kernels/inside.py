@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import operator
 import os
 import signal
 import sys
 import termios
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 #: What `tell_quiet` answers to: an expression for a silent request.
@@ -167,6 +169,153 @@ def pass_on_unread(kernel: Any) -> None:
 _NOT_PLAIN = (b"subshell_id", b'"comm_', b"\\")
 
 
+def reply_past_the_socket(kernel: Any) -> None:
+    """In ipykernel 7 who executes gives replies to who speaks with clients through a socket, for
+    which that one has a stream of ZeroMQ: a thirtieth of a small cell. Now they are put into its
+    loop. Requests come through the other socket as before: a toolkit's loop (`%gui`), in which the
+    one of who executes stands still, looks for them there.
+    """
+    channel = kernel.shell_channel_thread
+    if sys.modules["ipykernel"].version_info[0] != 7:
+        return
+    manager, speaking = channel.manager, channel.io_loop.asyncio_loop
+    of_subshell = manager.get_subshell_to_shell_channel_socket
+    send = manager._send_on_shell_channel
+
+    def reply(frames: Any, **_: Any) -> None:
+        try:
+            speaking.call_soon_threadsafe(send, [*map(bytes, frames)])
+        except BaseException:  # Ctrl-C: it may be there already, and nobody woken
+            speaking.call_soon_threadsafe(bool)
+            raise
+
+    of_main = SimpleNamespace(send_multipart=reply)
+    manager.get_subshell_to_shell_channel_socket = lambda subshell: (
+        of_main if subshell is None else of_subshell(subshell)
+    )
+
+
+def ask_once(kernel: Any) -> None:
+    """Before it executes a cell ipykernel asks IPython what becomes of its code, and whether that
+    awaits anything. Then IPython asks itself the same: a twenty-fifth of a small cell. The second
+    time it is told what was said the first time: no code of the user's is executed in between.
+    """
+    shell, execute, main = kernel.shell, kernel.do_execute, threading.get_ident()
+    said: list[Any] | None = None  # questions and answers, until the code is executed
+    is_second = False
+
+    def remembered(ask: Any) -> Any:
+        def answer(*args: Any, **named: Any) -> Any:
+            if said is None or threading.get_ident() != main:
+                return ask(*args, **named)
+            question = ask, args, named
+            for asked, answer in said:
+                if asked == question:
+                    return answer
+            answer = ask(*args, **named)
+            said.append((question, answer))
+            return answer
+
+        return answer
+
+    transform, awaits = remembered(shell.transform_cell), remembered(shell.should_run_async)
+
+    def should_run_async(*args: Any, **named: Any) -> Any:
+        nonlocal said, is_second
+        answer = awaits(*args, **named)
+        if answer or is_second:
+            said = None
+        is_second = True
+        return answer
+
+    async def do_execute(*args: Any, **named: Any) -> Any:
+        nonlocal said, is_second
+        if threading.get_ident() == main:
+            said, is_second = [], False
+        return await execute(*args, **named)
+
+    shell.transform_cell, shell.should_run_async = transform, should_run_async
+    kernel.do_execute = do_execute
+
+
+def know_parameters(kernel: Any) -> None:
+    """ipykernel looks at each request which parameters that method of IPython takes: a fiftieth of
+    a small cell. It is known of the one that was looked at last."""
+    module: Any = sys.modules["ipykernel.ipkernel"]
+    look = module._accepts_parameters
+    known: tuple[Any, ...] = (None, None, None)
+
+    def accepts(method: Any, names: Any) -> Any:
+        nonlocal known
+        function = getattr(method, "__func__", method)
+        if known[0] is not function or known[1] != names:
+            known = function, names, look(method, names)
+        return known[2]
+
+    module._accepts_parameters = accepts
+
+
+def log_what_is_heard(kernel: Any) -> None:
+    """The logger of a traitlets application takes all, and its handlers choose: each request makes
+    four records that nobody hears, a thirtieth of a small cell. It takes now what one of them does.
+    """
+    log = kernel.log
+    takes = log.isEnabledFor
+
+    def is_heard(level: int) -> bool:
+        if not takes(level):
+            return False
+        logger = log
+        while logger is not None:
+            if any(level >= handler.level for handler in logger.handlers):
+                return True
+            logger = logger.parent if logger.propagate else None
+        return False
+
+    log.isEnabledFor = is_heard
+
+
+def pack_with_one_encoder(kernel: Any) -> None:
+    """jupyter_client makes an encoder for each of the twenty parts of a small cell's messages: a
+    sixtieth of it. What one encoder cannot pack is left to it."""
+    session, client = kernel.session, sys.modules["jupyter_client.session"]
+    usual = session.pack
+    if usual is not client.json_packer:
+        return
+    encode = json.JSONEncoder(
+        default=client.json_default, ensure_ascii=False, allow_nan=False
+    ).encode
+
+    def pack(value: Any) -> Any:
+        try:
+            return encode(value).encode("utf8", "surrogateescape")
+        except (TypeError, ValueError):
+            return usual(value)
+
+    session.pack = pack
+
+
+def handle_interrupts_plainly(kernel: Any) -> None:
+    """Around each request ipykernel gives Ctrl-C its handler, by functions that make enumerations
+    of numbers: a fortieth of a small cell. Below them are those that do the work."""
+    usual = sys.modules["ipykernel.kernelbase"].Kernel
+    if type(kernel).pre_handler_hook is not usual.pre_handler_hook:
+        return
+    if type(kernel).post_handler_hook is not usual.post_handler_hook:
+        return
+    handle, interrupt = sys.modules["_signal"].signal, int(signal.SIGINT)
+
+    def before() -> None:
+        kernel.saved_sigint_handler = handle(interrupt, signal.default_int_handler)
+
+    def behind() -> None:
+        handle(interrupt, kernel.saved_sigint_handler)
+
+    saved = kernel.saved_sigint_handler  # of the request that brings this
+    kernel.saved_sigint_handler = int(saved) if isinstance(saved, signal.Handlers) else saved
+    kernel.pre_handler_hook, kernel.post_handler_hook = before, behind
+
+
 def reply_at_once(kernel: Any) -> None:
     """ipykernel sleeps before each reply, so that whoever takes it for the end has the output by
     then. We take the idle for the end, which comes behind all output; an eighth of what a cell
@@ -250,6 +399,12 @@ _DEEDS = (
     keep_parents,
     wait_for_nothing,
     pass_on_unread,
+    reply_past_the_socket,
+    ask_once,
+    know_parameters,
+    log_what_is_heard,
+    pack_with_one_encoder,
+    handle_interrupts_plainly,
     reply_at_once,
     tell_quiet,
 )

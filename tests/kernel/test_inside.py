@@ -30,11 +30,12 @@ def send(*args, plain=session.send, **named):
     return plain(*args, **named)
 session.send = send
 """
+#: A child sends each piece that it writes by itself, beside what its parent says meanwhile.
 _FORKED = """
 import os
 child = os.fork()
 if not child:
-    print("from a child", flush=True)
+    print("from a child", end="", flush=True)
     os._exit(0)
 print(os.waitpid(child, 0)[1])
 """
@@ -97,6 +98,40 @@ def interrupted(*_):
 loop.call_soon_threadsafe = interrupted
 print()
 """
+#: Each time that it is asked what becomes of a cell it says so in the cell, which prints it.
+_COUNTING_TRANSFORMER = """
+asked = []
+def count(lines):
+    asked.append(None)
+    return [line.replace("ASKED", str(len(asked))) for line in lines]
+get_ipython().input_transformers_post.append(count)
+"""
+#: As of an IPython that knows less than the one before.
+_NARROW_METHOD = """
+shell = get_ipython()
+async def narrow(raw_cell, *, store_history=False, silent=False, shell_futures=True,
+                 transformed_cell=None, preprocessing_exc_tuple=None, plain=shell.run_cell_async):
+    print("narrow")
+    return await plain(raw_cell, store_history=store_history, transformed_cell=transformed_cell)
+shell.run_cell_async = narrow
+"""
+_LISTENING_HANDLER = """
+import logging
+heard = []
+class Handler(logging.Handler):
+    def emit(self, record):
+        heard.append(record.getMessage())
+listener, log = Handler(logging.DEBUG), get_ipython().kernel.log
+made, plain = [], logging.getLogRecordFactory()
+logging.setLogRecordFactory(lambda *args, **named: (made.append(args), plain(*args, **named))[1])
+"""
+#: What one encoder cannot pack is cleaned first, and jupyter_client says that it should not be.
+_NO_JSON = """
+import warnings
+warnings.simplefilter("ignore")
+from IPython.display import publish_display_data
+publish_display_data({"application/json": {"a": float("nan"), "b": {1, 2}}})
+"""
 
 
 async def printed(kernel: Started, code: str) -> str:
@@ -119,9 +154,11 @@ async def test_it_shows_nowhere(kernel: Started) -> None:
 
 async def test_a_flush_waits_for_what_is_there_and_for_nothing_else(kernel: Started) -> None:
     assert "0\n" == await printed(kernel, _COUNTED)
-    assert "0\n" == await printed(kernel, _FORKED.replace('print("from a child", flush=True)', ""))
+    assert "0\n" == await printed(
+        kernel, _FORKED.replace('print("from a child", end="", flush=True)', "")
+    )
     child = await kernel.run(_FORKED)
-    await kernel.printed(child, "from a child\n")
+    await kernel.printed(child, "from a child")
     await kernel.run(_SLOW_PUBLISHER)
     cell = await kernel.run("print('in time'); taken.clear(); assert taken.wait(30)")
     assert [Stream, Idle] == kinds(kernel, cell)
@@ -171,6 +208,88 @@ async def test_requests_keep_their_order_however_they_are_read(kernel: Started) 
     assert [*range(1, 31)] == counts
 
 
+async def test_what_stands_behind_an_error_is_aborted_and_what_comes_later_is_not(
+    kernel: Started,
+) -> None:
+    await kernel.run("import threading; go = threading.Event()")
+    subshell = await kernel.subshell()
+    first = kernel.send("print('on', flush=True); go.wait(); 1 / 0", stop_on_error=True)
+    await kernel.printed(first, "on\n")
+    behind = [kernel.send("print('behind')") for _ in range(20)]
+    await kernel.value("go.set()", subshell)
+    replies = [await kernel.recorder.ended(cell) for cell in (first, *behind)]
+    assert ["error", *["aborted"] * 20] == [reply.status for reply in replies]
+    assert "later\n" == await printed(kernel, "print('later')")
+
+
+async def test_ipython_is_asked_once_what_becomes_of_a_cell(kernel: Started) -> None:
+    await kernel.run(_COUNTING_TRANSFORMER)
+    for code in ("print(ASKED)", "print(ASKED); 1", "import asyncio; await asyncio.sleep(0)"):
+        await kernel.run("asked.clear()")
+        await kernel.run(code)
+        assert "2\n" == await printed(kernel, "print(len(asked))")  # with this cell itself
+    asks = "asked.clear(); shell = get_ipython(); same = 'ASK' + 'ED'"
+    twice = "[shell.transform_cell(same) for _ in range(2)]"
+    assert "['1\\n', '2\\n']\n" == await printed(kernel, f"{asks}; print({twice})")
+    await kernel.run("asked.clear()")
+    assert ["1\n", "2\n"] == [await printed(kernel, "print(ASKED)") for _ in range(2)]
+    awaits = f"import asyncio; await asyncio.sleep(0); {asks}; print({twice})"
+    assert "['1\\n', '2\\n']\n" == await printed(kernel, awaits)
+
+
+async def test_whether_a_cell_awaits_is_asked_again_for_the_same_cell(kernel: Started) -> None:
+    """The same code, once with autoawait and once without."""
+    awaits = "import asyncio; await asyncio.sleep(0); print('awaited')"
+    assert "awaited\n" == await printed(kernel, awaits)
+    await kernel.run("%autoawait off")
+    assert "" == await printed(kernel, awaits)
+    await kernel.run("%autoawait on")
+    assert "awaited\n" == await printed(kernel, awaits)
+
+
+async def test_a_method_that_is_replaced_is_looked_at_anew(kernel: Started) -> None:
+    await kernel.run(_NARROW_METHOD)
+    cell = "import asyncio; await asyncio.sleep(0); print('run')"
+    assert "narrow\nrun\n" == await printed(kernel, cell)
+
+
+async def test_its_log_makes_no_record_that_nobody_hears(kernel: Started) -> None:
+    await kernel.run(_LISTENING_HANDLER)
+    await kernel.run("None")
+    assert "[]\n" == await printed(kernel, "print(made)")
+    await kernel.run("log.addHandler(listener)")
+    await kernel.run("'a cell'")
+    assert "True\n" == await printed(kernel, "print(any('a cell' in line for line in heard))")
+    await kernel.run("listener.setLevel(logging.WARNING); made.clear()")
+    assert "[]\n" == await printed(kernel, "print(made[4:])")  # of the cell before itself
+
+
+async def test_ctrl_c_has_its_handler_within_a_cell_alone(kernel: Started) -> None:
+    """Between cells it has none, and a cell can change that for itself alone."""
+    await kernel.run("import signal; found = lambda: signal.getsignal(signal.SIGINT).__name__")
+    subshell = await kernel.subshell()
+
+    async def is_ignored() -> bool:
+        value = await kernel.value("signal.getsignal(signal.SIGINT) == signal.SIG_IGN", subshell)
+        return value == {"status": "ok", "data": {"text/plain": "True"}, "metadata": {}}
+
+    assert "default_int_handler\n" == await printed(kernel, "print(found())")
+    assert await is_ignored()
+    cell = kernel.send("print(end='begun', flush=True); import time; time.sleep(60)")
+    await kernel.printed(cell, "begun")
+    await kernel.kernel.interrupt()
+    assert "error" == (await kernel.recorder.ended(cell)).status
+    await kernel.run("signal.signal(signal.SIGINT, lambda *_: None)")
+    assert "default_int_handler\n" == await printed(kernel, "print(found())")
+    assert await is_ignored()
+
+
+async def test_values_that_are_no_json_are_shown_as_ever(kernel: Started) -> None:
+    cell = await kernel.run(_NO_JSON)
+    (shown,) = [fact for fact in kernel.recorder.facts(cell) if isinstance(fact, Display)]
+    assert {"a": "nan", "b": [1, 2]} == shown.data["application/json"]
+
+
 async def test_it_replies_at_once_unless_somebody_has_chosen_to_wait(
     bench: Bench, write_spec: Callable[..., str]
 ) -> None:
@@ -187,4 +306,4 @@ def test_a_kernel_that_is_built_otherwise_stays_as_it_is(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     prepare(SimpleNamespace(log=logging.getLogger("a kernel")))
-    assert 6 == len(caplog.records)
+    assert 11 == len(caplog.records)
