@@ -209,24 +209,24 @@ def ask_once(kernel: Any) -> None:
             if said is None or threading.get_ident() != main:
                 return ask(*args, **named)
             question = ask, args, named
-            for asked, answer in said:
+            for asked, found in said:
                 if asked == question:
-                    return answer
-            answer = ask(*args, **named)
-            said.append((question, answer))
-            return answer
+                    return found
+            found = ask(*args, **named)
+            said.append((question, found))
+            return found
 
         return answer
 
-    transform, awaits = remembered(shell.transform_cell), remembered(shell.should_run_async)
+    transform_cell, awaits = remembered(shell.transform_cell), remembered(shell.should_run_async)
 
     def should_run_async(*args: Any, **named: Any) -> Any:
         nonlocal said, is_second
-        answer = awaits(*args, **named)
-        if answer or is_second:
+        found = awaits(*args, **named)
+        if found or is_second:
             said = None
         is_second = True
-        return answer
+        return found
 
     async def do_execute(*args: Any, **named: Any) -> Any:
         nonlocal said, is_second
@@ -234,7 +234,7 @@ def ask_once(kernel: Any) -> None:
             said, is_second = [], False
         return await execute(*args, **named)
 
-    shell.transform_cell, shell.should_run_async = transform, should_run_async
+    shell.transform_cell, shell.should_run_async = transform_cell, should_run_async
     kernel.do_execute = do_execute
 
 
