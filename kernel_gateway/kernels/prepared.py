@@ -6,9 +6,11 @@ sockets: it makes requests, and others send them.
 
 from __future__ import annotations
 
+from binascii import b2a_base64
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import compress
 
 from kernel_gateway.kernels import inside
 from kernel_gateway.messaging.message import execute_request
@@ -26,7 +28,10 @@ def preparation_by(file: str) -> Callable[[MsgId], Request]:
     """Makes the request that runs the file and calls its `prepare` with the kernel. It leaves no
     name, no count and no line of history; the reply is an error if `prepare` raises."""
     text = f"{Path(file).read_text()}\nprepare(kernel)\n"
-    code = f"exec({text!r}, {{'__name__': '', 'kernel': get_ipython().kernel}})"
+    # IPython goes through the text of a cell several times, and this is half as long.
+    packed = b2a_base64(compress(text.encode()), newline=False).decode()
+    unpacked = f"__import__('zlib').decompress(__import__('binascii').a2b_base64({packed!r}))"
+    code = f"exec({unpacked}, {{'__name__': '', 'kernel': get_ipython().kernel}})"
     return partial(execute_request, code=code, allow_stdin=False, silent=True, store_history=False)
 
 
