@@ -50,6 +50,11 @@ def source_bytes(*cells: str) -> bytes:
     return json.dumps(whole).encode()
 
 
+def _of_kernels(folder: str, names: list[str]) -> list[str]:
+    """Their folders go with them, perhaps while all of it is copied."""
+    return names if folder.endswith("/artifacts") else []
+
+
 @dataclass(frozen=True)
 class Scene:
     """A runner in its folder, and one output."""
@@ -91,7 +96,7 @@ class Scene:
         async with asyncio.timeout(HANG_LIMIT_S), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(batch.run())
             await printed.wait()
-            await asyncio.to_thread(shutil.copytree, self.folder, self.dead)
+            await asyncio.to_thread(shutil.copytree, self.folder, self.dead, ignore=_of_kernels)
             so_far = self.output.read_bytes()
             batch.stop(Stop.FORCE)
             await running
