@@ -201,37 +201,39 @@ def ask_once(kernel: Any) -> None:
     time it is told what was said the first time: no code of the user's is executed in between.
     """
     shell, execute, main = kernel.shell, kernel.do_execute, threading.get_ident()
-    said: list[Any] | None = None  # questions and answers, until the code is executed
-    is_second = False
+    transform, awaits = shell.transform_cell, shell.should_run_async
+    said: Any = None  # what was asked and answered, by who was asked, until the code is executed
 
-    def remembered(ask: Any) -> Any:
-        def answer(*args: Any, **named: Any) -> Any:
-            if said is None or threading.get_ident() != main:
-                return ask(*args, **named)
-            question = ask, args, named
-            for asked, found in said:
-                if asked == question:
-                    return found
+    def may_be_repeated() -> bool:
+        return said is not None and threading.get_ident() == main
+
+    def answer(ask: Any, args: Any, named: Any) -> Any:
+        if not may_be_repeated():
+            return ask(*args, **named)
+        known = said
+        asked, found = known.get(ask, (None, None))
+        if asked != (args, named):
             found = ask(*args, **named)
-            said.append((question, found))
-            return found
+            known[ask] = (args, named), found
+        return found
 
-        return answer
-
-    transform_cell, awaits = remembered(shell.transform_cell), remembered(shell.should_run_async)
+    def transform_cell(*args: Any, **named: Any) -> Any:
+        return answer(transform, args, named)
 
     def should_run_async(*args: Any, **named: Any) -> Any:
-        nonlocal said, is_second
-        found = awaits(*args, **named)
-        if found or is_second:
+        nonlocal said
+        if not may_be_repeated():
+            return awaits(*args, **named)
+        is_last = awaits in said
+        found = answer(awaits, args, named)
+        if found or is_last:
             said = None
-        is_second = True
         return found
 
     async def do_execute(*args: Any, **named: Any) -> Any:
-        nonlocal said, is_second
+        nonlocal said
         if threading.get_ident() == main:
-            said, is_second = [], False
+            said = {}
         return await execute(*args, **named)
 
     shell.transform_cell, shell.should_run_async = transform_cell, should_run_async

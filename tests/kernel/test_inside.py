@@ -30,12 +30,13 @@ def send(*args, plain=session.send, **named):
     return plain(*args, **named)
 session.send = send
 """
-#: A child sends each piece that it writes by itself, beside what its parent says meanwhile.
-_FORKED = """
+#: In one piece: a child sends each that it writes by itself, beside what its parent says meanwhile.
+_CHILD_SAYS = 'print("from a child\\n", end="", flush=True)'
+_FORKED = f"""
 import os
 child = os.fork()
 if not child:
-    print("from a child", end="", flush=True)
+    {_CHILD_SAYS}
     os._exit(0)
 print(os.waitpid(child, 0)[1])
 """
@@ -106,6 +107,19 @@ def count(lines):
     return [line.replace("ASKED", str(len(asked))) for line in lines]
 get_ipython().input_transformers_post.append(count)
 """
+#: While it is asked whether a cell awaits anything, another thread asks that of one that does.
+_ASKING_THREAD = """
+import threading
+from IPython.core import interactiveshell
+def should_be_async(code, plain=interactiveshell._should_be_async):
+    if threading.current_thread() is threading.main_thread():
+        asked = threading.Thread(target=shell.should_run_async, args=("await x",), kwargs=cell)
+        asked.start()
+        asked.join()
+    return plain(code)
+shell, cell = get_ipython(), {"transformed_cell": "await x"}
+interactiveshell._should_be_async = should_be_async
+"""
 #: As of an IPython that knows less than the one before.
 _NARROW_METHOD = """
 shell = get_ipython()
@@ -154,11 +168,9 @@ async def test_it_shows_nowhere(kernel: Started) -> None:
 
 async def test_a_flush_waits_for_what_is_there_and_for_nothing_else(kernel: Started) -> None:
     assert "0\n" == await printed(kernel, _COUNTED)
-    assert "0\n" == await printed(
-        kernel, _FORKED.replace('print("from a child", end="", flush=True)', "")
-    )
+    assert "0\n" == await printed(kernel, _FORKED.replace(_CHILD_SAYS, ""))
     child = await kernel.run(_FORKED)
-    await kernel.printed(child, "from a child")
+    await kernel.printed(child, "from a child\n")
     await kernel.run(_SLOW_PUBLISHER)
     cell = await kernel.run("print('in time'); taken.clear(); assert taken.wait(30)")
     assert [Stream, Idle] == kinds(kernel, cell)
@@ -235,6 +247,11 @@ async def test_ipython_is_asked_once_what_becomes_of_a_cell(kernel: Started) -> 
     assert ["1\n", "2\n"] == [await printed(kernel, "print(ASKED)") for _ in range(2)]
     awaits = f"import asyncio; await asyncio.sleep(0); {asks}; print({twice})"
     assert "['1\\n', '2\\n']\n" == await printed(kernel, awaits)
+
+
+async def test_a_thread_that_asks_at_the_same_time_is_not_in_the_way(kernel: Started) -> None:
+    await kernel.run(_ASKING_THREAD)
+    assert "here\n" == await printed(kernel, "print('here')")
 
 
 async def test_whether_a_cell_awaits_is_asked_again_for_the_same_cell(kernel: Started) -> None:
