@@ -32,7 +32,7 @@ _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._()+ -]")
 _ANY_TYPE = "application/octet-stream"
 
 #: What many answers can be had as.
-JSON, TEXT = "application/json", "text/plain"
+JSON, TEXT, NOTEBOOK = "application/json", "text/plain", "application/x-ipynb+json"
 
 
 def _elements(header: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.web import render, schemas
 from kernel_gateway.web.handler import JupyterHandler
+from kernel_gateway.web.headers import JSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ class Root(JupyterHandler):
 class Kernels(JupyterHandler):
     async def on_get(self) -> None:
         kernels = await self.service.kernels(self.owner)
-        self.set_header("Content-Type", "application/json")
+        self.set_header("Content-Type", JSON)
         self.write(encode([render.kernel_json(kernel) for kernel in kernels]))
 
     async def on_post(self) -> None:

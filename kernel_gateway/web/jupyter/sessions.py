@@ -14,6 +14,7 @@ from kernel_gateway.service import (
 )
 from kernel_gateway.web import render, schemas
 from kernel_gateway.web.handler import JupyterHandler
+from kernel_gateway.web.headers import JSON
 from kernel_gateway.web.jupyter.kernels import asked_kernel
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ TYPE = "notebook"
 class Sessions(JupyterHandler):
     async def on_get(self) -> None:
         sessions = await self.service.notebook_sessions(self.owner)
-        self.set_header("Content-Type", "application/json")
+        self.set_header("Content-Type", JSON)
         self.write(encode([render.notebook_session_json(session) for session in sessions]))
 
     async def on_post(self) -> None:

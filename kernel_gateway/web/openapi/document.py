@@ -9,9 +9,10 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from kernel_gateway.web.headers import JSON
 from kernel_gateway.web.openapi.bodies import BODIES, portable
 from kernel_gateway.web.openapi.examples import EXAMPLES
-from kernel_gateway.web.openapi.operations import JSON, OPERATIONS, Answer, Operation
+from kernel_gateway.web.openapi.operations import OPERATIONS, Answer, Operation
 from kernel_gateway.web.openapi.shapes import SHAPES, error_codes, ref
 from kernel_gateway.web.schemas import RUN_PATH
 

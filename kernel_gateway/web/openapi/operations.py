@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kernel_gateway.web import schemas
 from kernel_gateway.web.backendai import schemas as backendai
+from kernel_gateway.web.headers import JSON, NOTEBOOK, TEXT
 from kernel_gateway.web.openapi.shapes import ref
 
 if TYPE_CHECKING:
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
 
     from kernel_gateway.web.schemas import Schema
 
-JSON = "application/json"
-TEXT = "text/plain"
 EVENTS = "text/event-stream"
-NOTEBOOK = "application/x-ipynb+json"
 FORM = "multipart/form-data"
 PARTS = "multipart/mixed"
 ANY = "*/*"

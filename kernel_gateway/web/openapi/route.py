@@ -6,12 +6,13 @@ from functools import cache
 
 from kernel_gateway.messaging.strict_json import encode
 from kernel_gateway.web.handler import Handler
+from kernel_gateway.web.headers import JSON
 from kernel_gateway.web.openapi.document import document
 
 
 class OpenApi(Handler):
     async def on_get(self) -> None:
-        self.set_header("Content-Type", "application/json")
+        self.set_header("Content-Type", JSON)
         self.write(_encoded(self.door.settings.base_url, self.door.version))
 
 

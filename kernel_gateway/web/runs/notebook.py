@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from kernel_gateway.runs.plan import RunPlan
     from kernel_gateway.service import KernelInfoView, KernelSpecView, RunInfo
 
-MIME = "application/x-ipynb+json"
 MOST_BYTES = 256 * 2**20  # of text and values: no page shows more, and all is in memory at once
 
 
@@ -41,7 +40,7 @@ class NotebookHandler(RunHandler):
         version = self.door.version
         data = await asyncio.to_thread(_filled, info, plan, fold, spec, kernel, version)
         self.set_status(status)
-        self.set_header("Content-Type", MIME)
+        self.set_header("Content-Type", headers.NOTEBOOK)
         self.set_header("Content-Disposition", headers.attachment(f"{info.id}.ipynb"))
         self.write(data)
         return True

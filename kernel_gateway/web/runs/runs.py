@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kernel_gateway.runs.state import RunState
 from kernel_gateway.web import headers, schemas
 from kernel_gateway.web.runs.creation import run_request, spec_for
-from kernel_gateway.web.runs.notebook import MIME, NotebookHandler
+from kernel_gateway.web.runs.notebook import NotebookHandler
 from kernel_gateway.web.runs.reading import RunHandler
 from kernel_gateway.web.settings import MAX_WAIT_S
 
@@ -23,7 +23,7 @@ class Creation(NotebookHandler):
 
     async def create(self, run_id: RunId | None = None) -> None:
         request = self.request.headers
-        kind = self.wanted_type(headers.JSON, MIME)
+        kind = self.wanted_type(headers.JSON, headers.NOTEBOOK)
         settings = self.door.settings
         most = settings.max_code_bytes
         asked = schemas.new_run(
@@ -42,7 +42,7 @@ class Creation(NotebookHandler):
                 info = await self.ended(info, wait_s)
         status = HTTPStatus.CREATED if created else HTTPStatus.OK
         self.set_header("Location", f"{self.door.settings.base_url}/api/runs/{info.uid}")
-        if kind != MIME or not await self.answer_notebook(info, status):
+        if kind != headers.NOTEBOOK or not await self.answer_notebook(info, status):
             self.answer(await self.full_model(info), status)
 
 
