@@ -37,18 +37,17 @@ print(answers)
 
 async def test_a_long_run_is_told_every_two_seconds_with_only_what_is_new(shared: Kernel) -> None:
     now = asyncio.get_running_loop().time
+    at = now()
     answer = await shared.execute(mode="query", code=LOOP)
     talk = Talk(shared, answer.json["runId"], [answer.json])
     while talk.last["status"] == "continued":
-        at = now()
+        told_at, at = at, now()
         answer = await talk.go_on()
         if answer["status"] == "continued":
-            assert 1.9 <= now() - at < 4.0  # the client may be kept from its processor
-            assert console(answer)
-    *before, last = talk.statuses
-    assert {"continued"} == {*before}
-    assert 2 <= len(before)
-    assert "finished" == last
+            assert 1.9 <= now() - at < 3.0
+            most = 1 + (now() - (told_at + 1.9)) / 0.2  # the client may have come late to ask
+            assert 5 <= len(console(answer).splitlines()) <= most
+    assert ["continued"] * 3 + ["finished"] == talk.statuses
     assert 0 == talk.exit_code
     assert "".join(f"line {number}\n" for number in range(35)) == talk.text()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import shutil
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -50,9 +51,13 @@ def source_bytes(*cells: str) -> bytes:
     return json.dumps(whole).encode()
 
 
-def _of_kernels(folder: str, names: list[str]) -> list[str]:
-    """Their folders go with them, perhaps while all of it is copied."""
-    return names if folder.endswith("/artifacts") else []
+def _copied(folder: Path, there: Path) -> None:
+    """What goes while it is copied, as the folder of a kernel with its run, is gone there too."""
+    try:
+        shutil.copytree(folder, there)
+    except shutil.Error as fault:
+        failed = [path for path, *_ in fault.args[0]]
+        assert not any(map(os.path.exists, failed)), failed
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Scene:
         async with asyncio.timeout(HANG_LIMIT_S), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(batch.run())
             await printed.wait()
-            await asyncio.to_thread(shutil.copytree, self.folder, self.dead, ignore=_of_kernels)
+            await asyncio.to_thread(_copied, self.folder, self.dead)
             so_far = self.output.read_bytes()
             batch.stop(Stop.FORCE)
             await running
